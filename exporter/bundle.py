@@ -1,0 +1,189 @@
+"""Everything of one version in memory, and its way into a repository: rehearsed in private, then published."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.errors import BundleError
+from model_repo import (
+    FORMAT,
+    Batching,
+    Conformal,
+    File,
+    Fusion,
+    Golden,
+    Input,
+    Manifest,
+    Member,
+    Repository,
+    Stacked,
+    Staging,
+    Version,
+)
+from model_repo.manifest import Task
+from server.errors import LoadError
+from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
+from server.runtime.alignment import Alignment
+from server.runtime.datatypes import Array
+from server.runtime.fusion import Stacker, fuse
+
+GOLDEN_FILE = "golden.npz"
+GOLDEN_ATOL = 1e-4
+"""Of probabilities: other CPUs sum in another order, and a float32 network is within 1e-5 (measured: 4e-7)."""
+
+NO_DIGEST = "0" * 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """A member's content: `entry` as the manifest will have it but for file, digest and size."""
+
+    entry: Member
+    data: bytes
+    external: Mapping[str, Path] = field(default_factory=dict)
+    """External weights: the location that the ONNX file names → where it is now."""
+
+
+@dataclass(frozen=True)
+class GoldenRows:
+    """`feeds` by input [n, ...]; `members` float32 [n, K, C] calibrated and aligned; `fused` float32 [n, C]."""
+
+    feeds: Mapping[str, Array]
+    members: NDArray[np.float32]
+    fused: NDArray[np.float32]
+
+    def to_npz(self) -> bytes:
+        """The golden file; strings as fixed-width unicode, so that nothing is pickled."""
+        arrays: dict[str, Any] = {
+            f"input:{name}": array.astype(np.str_) if array.dtype == np.object_ else array
+            for name, array in self.feeds.items()
+        }
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, members=self.members, fused=self.fused, **arrays)
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One version to be. `fusion` of a stacked rule names the digest of `stacker`, the bytes of its graph."""
+
+    name: str
+    task: Task
+    classes: tuple[str, ...]
+    inputs: tuple[Input, ...]
+    parts: tuple[Part, ...]
+    fusion: Fusion
+    quorum: int
+    golden: GoldenRows
+    stacker: bytes | None = None
+    conformal: Conformal | None = None
+    batching: Batching = Batching()  # noqa: RUF009 - frozen
+    description: str = ""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def draft(
+    name: str, task: Task, classes: Sequence[str], inputs: Sequence[Input], members: Sequence[Member], fusion: Fusion
+) -> Manifest:
+    """A manifest without digests: enough to align, fuse and check members before there are files."""
+    golden = Golden(file=GOLDEN_FILE, sha256=NO_DIGEST, bytes=0, rows=1, atol=GOLDEN_ATOL)
+    return Manifest(
+        format=FORMAT, name=name, version=1, task=task, inputs=tuple(inputs), members=tuple(members), fusion=fusion,
+        quorum=1, golden=golden, classes=tuple(classes),
+    )  # fmt: skip
+
+
+def golden_rows(
+    manifest: Manifest, raw: Sequence[Array], feeds: Mapping[str, Array], stacker: Stacker | None = None
+) -> GoldenRows:
+    """Golden rows from the members' raw outputs, aligned, calibrated and fused as the server does.
+
+    Raises BundleError where a member gives what the server would mask: every row must be valid through all.
+    """
+    stack = Alignment(manifest).stack(raw, len(next(iter(feeds.values()))))
+    if stack.answered is not None:
+        told = [f"member {failure.member!r} {failure.detail} ({failure.reason})" for failure in stack.failures]
+        raise BundleError("golden rows", told or ["a member gives no valid answer"])
+    weights = [member.weight for member in manifest.members]
+    fused = fuse(manifest.fusion, stack.P, weights, stacker=stacker)
+    members = np.ascontiguousarray(stack.P.transpose(1, 0, 2), dtype=np.float32)
+    return GoldenRows(feeds, members, fused.astype(np.float32))
+
+
+def publish(bundle: Bundle, repository: Repository, version: int | None = None) -> Version:
+    """Publish the bundle as `version`, or as the next one. Raises RepositoryError; nothing is left then."""
+    with repository.stage(bundle.name) as staging:
+        number = staging.next_version if version is None else version
+        staging.publish(_staged(bundle, staging, number))
+    return repository.open(bundle.name, number)
+
+
+@contextmanager
+def rehearsed(bundle: Bundle) -> Iterator[LoadedEnsemble]:
+    """The bundle published to a private folder and loaded as a server does it, golden rows included.
+
+    Raises BundleError with what the server would refuse it for. The folder is gone afterwards.
+    """
+    with tempfile.TemporaryDirectory(prefix="tutti-rehearsal-") as folder:
+        version = publish(bundle, Repository(folder), 1)
+        try:
+            ensemble = LoadedEnsemble.open(version, SessionPool(), RuntimeOptions(cores=1, plan="sequential"))
+            try:
+                ensemble.check_golden()
+                yield ensemble
+            finally:
+                ensemble.close()
+        except LoadError as error:
+            raise BundleError(f"{bundle.name}: a server would refuse it ({error.reason})", [str(error)]) from error
+
+
+def _staged(bundle: Bundle, staging: Staging, version: int) -> Manifest:
+    members = tuple(_added(staging, part) for part in bundle.parts)
+    if bundle.stacker is not None:
+        if not isinstance(bundle.fusion, Stacked):
+            raise AssertionError("only a stacked rule has a graph; this is a bug")
+        staging.add(bundle.fusion.file, bundle.stacker)
+    golden = staging.add(GOLDEN_FILE, bundle.golden.to_npz())
+    manifest = draft(bundle.name, bundle.task, bundle.classes, bundle.inputs, members, bundle.fusion)
+    return msgspec.structs.replace(
+        manifest,
+        version=version,
+        quorum=bundle.quorum,
+        golden=Golden(
+            file=golden.file,
+            sha256=golden.sha256,
+            bytes=golden.bytes,
+            rows=len(bundle.golden.fused),
+            atol=GOLDEN_ATOL,
+        ),
+        conformal=bundle.conformal,
+        batching=bundle.batching,
+        description=bundle.description,
+        report=dict(bundle.report),
+        provenance=dict(bundle.provenance),
+    )
+
+
+def _added(staging: Staging, part: Part) -> Member:
+    """The member's files; one with external weights gets a folder of its own: their names are the member's choice."""
+    name = part.entry.name
+    path = f"members/{name}/model.onnx" if part.external else f"members/{name}.onnx"
+    file = staging.add(path, part.data)
+    external = []
+    for location, source in sorted(part.external.items()):
+        added = staging.add(f"members/{name}/{location}", source)
+        external.append(File(file=location, sha256=added.sha256, bytes=added.bytes))
+    return msgspec.structs.replace(
+        part.entry, file=file.file, sha256=file.sha256, bytes=file.bytes, external=tuple(external)
+    )

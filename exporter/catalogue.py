@@ -1,0 +1,57 @@
+"""The recipes that come with the package, and how a recipe is found by name or path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from exporter.errors import RecipeError
+from exporter.recipe import read_recipe
+
+FOLDER = Path(__file__).parent / "recipes"
+
+
+class MemberEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of a recipe in `tutti export --list`."""
+
+    name: str
+    family: str
+
+
+class RecipeEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A recipe in `tutti export --list`."""
+
+    name: str
+    task: str
+    description: str
+    members: tuple[MemberEntry, ...]
+
+
+def shipped() -> dict[str, Path]:
+    """Name → file of every recipe in the package."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+def find_recipe(word: str) -> Path:
+    """The file of a shipped recipe's name, or of a path. Raises RecipeError naming what there is."""
+    known = shipped()
+    if word in known:
+        return known[word]
+    path = Path(word)
+    if path.suffix == ".toml" or path.is_file():
+        return path
+    raise RecipeError(f"recipe {word!r}", [f"is no file, and the recipes are {', '.join(known)}"])
+
+
+def entries() -> list[RecipeEntry]:
+    """Every shipped recipe with its members and their families."""
+    return [_entry(path) for path in shipped().values()]
+
+
+def _entry(path: Path) -> RecipeEntry:
+    recipe = read_recipe(path)
+    members = tuple(
+        MemberEntry(name=name, family=str(spec.__struct_config__.tag)) for name, spec in recipe.members.items()
+    )
+    return RecipeEntry(name=recipe.name, task=recipe.task, description=recipe.description, members=members)

@@ -1,0 +1,80 @@
+"""torch modules to ONNX by `torch.export` (the `dynamo` exporter)."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from exporter.conversion.graph import OPSET, normalised
+from exporter.errors import ConversionError
+from model_repo import Input
+from model_repo.manifest import Kind
+from server.runtime.datatypes import NUMPY_TYPES
+
+_EXAMPLE_ROWS = 3
+"""Not 1: a size of 1 may be taken for a constant."""
+
+_EXAMPLE_LENGTH = 12
+
+# Of torch's own exporter about its own insides; each would be an error under -W error.
+_NOISE = (
+    (FutureWarning, ".*_check_is_size.*"),
+    (FutureWarning, ".*LeafSpec.*"),
+    (UserWarning, ".*were assigned during export.*"),
+    (DeprecationWarning, ".*"),
+)
+
+
+def to_onnx(module: nn.Module, inputs: Sequence[Input], kind: Kind, columns: int) -> bytes:
+    """The module as a normalised graph whose output is named after its kind. Raises ConversionError.
+
+    Rows, and every dimension that is declared -1, are dynamic. `Dim.AUTO` is the one setting that takes
+    bidirectional recurrent nets, and it lets a size that the code branches on freeze without an error:
+    the parity sweep over batch sizes is what finds that.
+    """
+    examples = tuple(_example(entry) for entry in inputs)
+    dynamic = tuple({d: torch.export.Dim.AUTO for d, size in enumerate(entry.shape) if size == -1} for entry in inputs)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                examples,
+                dynamo=True,
+                input_names=[entry.name for entry in inputs],
+                output_names=[kind],
+                dynamic_shapes=dynamic,
+                opset_version=OPSET,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ConversionError(f"torch cannot export {type(module).__name__}: {reason}") from error
+    if program is None:
+        raise ConversionError(f"torch exported nothing for {type(module).__name__}")
+    return normalised(program.model_proto, inputs, kind, columns)
+
+
+def _example(entry: Input) -> torch.Tensor:
+    shape = (_EXAMPLE_ROWS, *(_EXAMPLE_LENGTH if size == -1 else size for size in entry.shape[1:]))
+    return torch.from_numpy(np.zeros(shape, dtype=NUMPY_TYPES[entry.datatype]))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's notes on its own insides and on the torchvision that nobody asked for."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category, message in _NOISE:
+                warnings.filterwarnings("ignore", message, category)
+            yield
+    finally:
+        logger.setLevel(level)

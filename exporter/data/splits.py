@@ -1,0 +1,100 @@
+"""Stratified splits: fit, fusion, test and golden rows with equal class shares, and the folds of the fit rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from exporter.errors import DataError
+
+Index = NDArray[np.int64]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class SplitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shares of the rows; what is left over is what members are trained on."""
+
+    test: Share = 0.3
+    """Looked at once, for the report; nothing is fitted or chosen on it."""
+    fusion: Share = 0.11
+    """Rows that no member sees: temperatures, weights and the rule come from them and from the folds."""
+    golden: Annotated[int, Meta(ge=1, le=4096)] = 20
+    """Rows stored in the version with their answers; the server must reproduce them."""
+    folds: Annotated[int, Meta(ge=0, le=20)] = 4
+    """The fit rows are answered out-of-fold by members trained on the other folds; 0 leaves the fusion rows alone."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers, ascending and disjoint; together all rows. `fold` int64 [len(fit)] is each fit row's fold."""
+
+    fit: Index
+    fusion: Index
+    test: Index
+    golden: Index
+    fold: Index
+
+    def parts(self) -> dict[str, Index]:
+        """The four parts by name."""
+        return {"fit": self.fit, "fusion": self.fusion, "test": self.test, "golden": self.golden}
+
+
+def split(strata: Index, spec: SplitSpec, seed: int, names: Sequence[str] = ()) -> Split:
+    """The split of rows whose classes are `strata` int64 [n]; one seed gives one split.
+
+    Each part has the classes in the proportion of all rows, to within one row. Raises DataError naming the class
+    that has too few rows: each needs one to test, one for the fusion, and one per fold (at least one) to fit.
+    """
+    rng = np.random.default_rng([seed, 0x5EED])
+    total = len(strata)
+    pools = [rng.permutation(np.flatnonzero(strata == label)) for label in range(int(strata.max()) + 1)]
+    wanted = {"test": round(total * spec.test), "fusion": round(total * spec.fusion), "golden": spec.golden}
+    parts: dict[str, list[Index]] = {}
+    for part, rows in wanted.items():
+        counts = allocate([len(pool) for pool in pools], rows, part)
+        parts[part] = [pool[:count] for pool, count in zip(pools, counts, strict=True)]
+        pools = [pool[count:] for pool, count in zip(pools, counts, strict=True)]
+    parts["fit"] = pools
+    _require_enough(parts, max(1, spec.folds), names)
+    joined = {part: np.sort(np.concatenate(found)).astype(np.int64) for part, found in parts.items()}
+    return Split(**joined, fold=folds(strata[joined["fit"]], spec.folds, rng))
+
+
+def allocate(available: Sequence[int], rows: int, part: str) -> list[int]:
+    """How many of `rows` each class gives, in proportion to what it has: largest remainders, first class first."""
+    total = sum(available)
+    if rows >= total:
+        raise DataError(f"the {part} split wants {rows} of {total} rows: nothing would be left to fit")
+    exact = np.array(available) * (rows / total)
+    counts = np.floor(exact).astype(np.int64)
+    order = np.argsort(-(exact - counts), kind="stable")
+    counts[order[: rows - counts.sum()]] += 1
+    return [int(count) for count in counts]
+
+
+def folds(strata: Index, count: int, rng: np.random.Generator) -> Index:
+    """Each row's fold, int64 [n] in 0 … count-1; every fold has each class to within one row. All 0 for count 0."""
+    fold = np.zeros(len(strata), dtype=np.int64)
+    if count < 2:
+        return fold
+    start = 0  # classes go on where the last one stopped: folds stay equally large
+    for label in np.unique(strata):
+        rows = rng.permutation(np.flatnonzero(strata == label))
+        fold[rows] = (start + np.arange(len(rows))) % count
+        start += len(rows)
+    return fold
+
+
+def _require_enough(parts: dict[str, list[Index]], fit_rows: int, names: Sequence[str]) -> None:
+    needed = {"test": 1, "fusion": 1, "fit": fit_rows}
+    for part, least in needed.items():
+        for label, rows in enumerate(parts[part]):
+            if len(rows) < least:
+                name = names[label] if label < len(names) else str(label)
+                raise DataError(f"class {name!r} has {len(rows)} rows in the {part} split, at least {least} are needed")

@@ -1,0 +1,99 @@
+"""What every member family offers: a spec for recipes, and a trained member that can answer and be converted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from exporter.data.dataset import Array, Rows
+from model_repo import Input
+from model_repo.manifest import Kind
+
+Device = Literal["cpu", "cuda"]
+Count = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the tables that a recipe consists of: unknown keys are refused."""
+
+
+class Augmentation(Spec, frozen=True, kw_only=True):
+    """Random affine changes of an image, each drawn evenly from ± the bound; a fresh draw per row and epoch."""
+
+    degrees: NotNegative = 12.0
+    scale: Share = 0.12
+    shift_px: NotNegative = 0.8
+    shear: NotNegative = 0.15
+
+
+class Training(Spec, frozen=True, kw_only=True):
+    """How a torch member is trained: AdamW under a one-cycle learning rate."""
+
+    epochs: Count = 25
+    batch_rows: Annotated[int, Meta(ge=2)] = 64
+    learning_rate: Rate = 5e-3
+    """The peak of the cycle."""
+    weight_decay: NotNegative = 0.01
+    augmentation: Augmentation | None = None
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far ONNX outputs may be from the trained member's; see exporter.parity."""
+
+    atol: float
+    rtol: float
+    share: float = 1.0
+    """Share of the rows that must be within; the rest is still held to `flip_margin`."""
+    flip_margin: float = 1e-3
+    """A row may change its class only where its two best probabilities were closer than this."""
+
+
+NETWORK = Tolerance(atol=1e-5, rtol=1e-4)
+"""float32 networks: other orders of summation."""
+TREES = Tolerance(atol=1e-5, rtol=0.0, share=0.999)
+"""A threshold may round to the other side for one row in a thousand (measured: 1 in 10,000 with float64 training)."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a member is trained for; the same for all members of an ensemble but the seed."""
+
+    inputs: tuple[Input, ...]
+    ranges: Mapping[str, tuple[float, float]]
+    columns: int
+    """C: the number of classes; 1 for a regression."""
+    seed: int
+    device: Device = "cpu"
+
+
+class Trained(Protocol):
+    """A trained member. It answers with the raw output that `kind` names, as its ONNX graph will."""
+
+    kind: Kind
+    tolerance: Tolerance
+
+    def predict(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
+        """float32 [n, C] of inputs [n, ...]."""
+        ...
+
+    def to_onnx(self) -> bytes:
+        """The member as a normalised ONNX graph whose one output is [n, C]. Raises ConversionError."""
+        ...
+
+
+class Family(Spec, frozen=True, kw_only=True, tag_field="family"):
+    """A member of a recipe; `family` chooses the subclass."""
+
+    def train(self, rows: Rows, setting: Setting) -> Trained:
+        """The member trained on `rows`: deterministic for one seed, one thread. Raises TrainingError."""
+        raise NotImplementedError(f"{type(self).__name__}.train; this is a bug")

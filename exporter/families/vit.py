@@ -1,0 +1,32 @@
+"""A small vision transformer."""
+
+from __future__ import annotations
+
+from exporter.data.dataset import Rows
+from exporter.families.base import Augmentation, Count, Family, Setting, Share, Trained, Training
+
+
+class Vit(Family, frozen=True, kw_only=True, tag="vit"):
+    """A convolutional stem, square patches, transformer encoder layers, mean over the patches."""
+
+    patch: Count = 2
+    width: Count = 32
+    """Model dimension; a multiple of `heads`."""
+    heads: Count = 4
+    layers: Count = 2
+    dropout: Share = 0.05
+    training: Training = Training(
+        epochs=40,
+        augmentation=Augmentation(degrees=8.0, scale=0.08, shift_px=0.5, shear=0.1),
+    )
+
+    def train(self, rows: Rows, setting: Setting) -> Trained:
+        """A member with logits. Raises TrainingError when patches or heads do not divide what they must."""
+        from exporter.families.torch_member import train_classifier
+        from exporter.networks.attention import VisionTransformer
+        from exporter.networks.pixels import frame_of
+
+        frame = frame_of(setting)
+        shape = (self.patch, self.width, self.heads, self.layers)
+        build = lambda: VisionTransformer(frame, setting.columns, *shape, self.dropout)  # noqa: E731
+        return train_classifier(build, rows, setting, self.training)

@@ -1,0 +1,97 @@
+"""Every fusion rule, fitted: calibrated members → weights or a learned graph → the fused answer's own temperature."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.fusing.names import RuleName
+from exporter.fusing.stacking import FusionGraph, fit_stacker
+from exporter.fusing.temperature import calibrated, fit_temperature
+from exporter.fusing.weights import exponentiated_gradient, greedy_selection, pool_weights
+from model_repo import Fallback, Fusion, Geometric, Mean, Median, Stacked, Vote, Weighted
+from model_repo.manifest import Kind
+from server.runtime.fusion import fuse
+
+POOL_FLOOR = 1e-6
+"""Of the geometric rule: one confident zero costs a class at most ln 1e6 = 13.8 nats of a member's weight."""
+
+FUSION_FILE = "fusion.onnx"
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FittedRule:
+    """A rule with all that was fitted. `weights` float64 [K] go into the members' entries of the manifest."""
+
+    name: str
+    fusion: Fusion
+    weights: Floats
+    stacker: FusionGraph | None = None
+
+    def __call__(self, P: Floats) -> Floats:
+        """The fused answer float64 [n, C] of calibrated probabilities [K, n, C], as the server computes it."""
+        return fuse(self.fusion, P, self.weights, stacker=self.stacker)
+
+
+def fit_temperatures(raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], y: Labels) -> list[float]:
+    """Each member's temperature."""
+    return [fit_temperature(output, kind, y) for output, kind in zip(raw, kinds, strict=True)]
+
+
+def calibrated_stack(
+    raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], temperatures: Sequence[float]
+) -> Floats:
+    """Calibrated probabilities of all members, float64 [K, n, C]."""
+    return np.stack([calibrated(*member) for member in zip(raw, kinds, temperatures, strict=True)])
+
+
+def fit_rule(name: RuleName, P: Floats, y: Labels, costs: Sequence[float]) -> FittedRule:
+    """The rule fitted to calibrated probabilities of rows that no member was trained on; `costs` [K] break ties."""
+    equal = np.full(len(P), 1 / len(P))
+    match name:
+        case "mean":
+            return _tempered(name, Mean(), equal, P, y)
+        case "median":
+            return _tempered(name, Median(), equal, P, y)
+        case "vote":
+            return _tempered(name, Vote(), equal, P, y)
+        case "weighted":
+            return _tempered(name, Weighted(), exponentiated_gradient(P, y), P, y)
+        case "greedy":
+            return _tempered(name, Weighted(), greedy_selection(P, y, costs), P, y)
+        case "geometric":
+            return _tempered(name, Geometric(floor=POOL_FLOOR), pool_weights(P, y), P, y)
+        case "stacked":
+            return _stacked(P, y)
+
+
+def single(member: int, members: int) -> FittedRule:
+    """The rule that answers with one member alone: what every other rule has to beat."""
+    return FittedRule("best single", Weighted(), np.eye(members)[member])
+
+
+def _stacked(P: Floats, y: Labels) -> FittedRule:
+    data = fit_stacker(P, y).to_onnx()
+    # Where a member is missing the pool answers: of the fixed rules it is the nearest to a learned log-linear one.
+    pool = _tempered("geometric", Geometric(floor=POOL_FLOOR), pool_weights(P, y), P, y)
+    fallback = pool.fusion
+    assert isinstance(fallback, Fallback)
+    fusion = Stacked(file=FUSION_FILE, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), fallback=fallback)
+    return _tempered("stacked", fusion, pool.weights, P, y, FusionGraph(data))
+
+
+def _tempered(
+    name: str, fusion: Fusion, weights: Floats, P: Floats, y: Labels, stacker: FusionGraph | None = None
+) -> FittedRule:
+    """The rule with the temperature that calibrates its own answer."""
+    fused = fuse(fusion, P, weights, stacker=stacker)
+    temperature = fit_temperature(fused, "probabilities", y)
+    return FittedRule(name, msgspec.structs.replace(fusion, temperature=temperature), weights, stacker)

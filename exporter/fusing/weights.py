@@ -1,0 +1,104 @@
+"""Weights of the members by least log-loss: exponentiated gradient, greedy selection, and the logarithmic pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.fusing.temperature import LOG_FLOOR, smoothed
+from exporter.metrics import FLOOR, log_loss
+from server.runtime.calibration import softmax
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+GREEDY_STEPS = 25
+"""AutoGluon's default; its authors saw no gain beyond."""
+
+GAP = 1e-7
+"""Exponentiated gradient ends where the log-loss is at most this far from its minimum."""
+
+SHRINKAGE = 0.01
+"""Pull of the pool's weights towards equal ones; for members that are all alike, equal is the best guess."""
+
+_MAX_STEPS = 20_000
+
+
+def exponentiated_gradient(P: Floats, y: Labels) -> Floats:
+    """Weights float64 [K] on the simplex with the least log-loss of Σ_k w_k p_k, within GAP.
+
+    `P` float64 [K, n, C] are calibrated probabilities. w_k ← w_k · exp(η g_k), renormalised, where g_k is the mean
+    of p_k / Σ_j w_j p_j on the true class; η grows while the loss falls and is halved where it would not. The loss
+    is convex and max g - 1 bounds its distance from the minimum (Cover 1984), so the end is certain, not guessed.
+    """
+    q = np.maximum(P[:, np.arange(len(y)), y], FLOOR)
+    w = np.full(len(q), 1 / len(q))
+    mixed = w @ q
+    loss, step = -np.log(mixed).mean(), 1.0
+    for _ in range(_MAX_STEPS):
+        gain = (q / mixed).mean(axis=1)
+        if gain.max() - 1 <= GAP:
+            break
+        while step > 1e-12:
+            moved = w * np.exp(step * (gain - gain.max()))
+            moved /= moved.sum()
+            tried = moved @ q
+            tried_loss = -np.log(tried).mean()
+            if tried_loss < loss:
+                w, mixed, loss, step = moved, tried, tried_loss, step * 1.5
+                break
+            step /= 2
+        else:
+            break  # no step helps in float64: this is the minimum
+    return w
+
+
+def greedy_selection(P: Floats, y: Labels, costs: Sequence[float], steps: int = GREEDY_STEPS) -> Floats:
+    """Weights float64 [K] by Caruana's selection with replacement (2004) on the log-loss.
+
+    Each step adds the member that helps the mean most. Ties go to a member that is in already, then to the cheaper
+    one (`costs`, e.g. milliseconds), then to the first. The shortest selection with the least loss is kept.
+    """
+    counts = np.zeros(len(P), dtype=np.int64)
+    total = np.zeros(P.shape[1:])
+    trail: list[tuple[float, NDArray[np.int64]]] = []
+    for step in range(1, steps + 1):
+        losses = [log_loss((total + p) / step, y) for p in P]
+        best = min(losses)
+        tied = [k for k, loss in enumerate(losses) if loss <= best + 1e-12]
+        chosen = min(tied, key=lambda k: (counts[k] == 0, costs[k], k))
+        counts[chosen] += 1
+        total += P[chosen]
+        trail.append((losses[chosen], counts.copy()))
+    least = min(loss for loss, _ in trail)
+    selection = next(found for loss, found in trail if loss <= least + 1e-12)
+    weights: Floats = selection / selection.sum()
+    return weights
+
+
+def pool_weights(P: Floats, y: Labels) -> Floats:
+    """Weights float64 [K], sum 1, of the logarithmic pool softmax(Σ_k w_k log p_k / T) with the least log-loss.
+
+    The pool with free non-negative weights is a log-linear model, so the fit is convex; its sum is the pool's
+    1 / T and is fitted anew with the rule's temperature. Targets are smoothed as for temperatures.
+    """
+    from scipy.optimize import minimize
+
+    L = np.log(np.maximum(P, LOG_FLOOR))
+    target = smoothed(y, P.shape[2])
+    equal = np.full(len(P), 1 / len(P))
+    seen = np.einsum("nc,knc->k", target, L) / len(y)
+
+    def loss(w: Floats) -> tuple[float, Floats]:
+        scores = np.tensordot(w, L, 1)
+        shares = softmax(scores)
+        normaliser = scores.max(axis=1) - np.log(shares.max(axis=1))
+        slope = np.einsum("nc,knc->k", shares, L) / len(y) - seen
+        penalty = SHRINKAGE * ((w - equal) ** 2).sum()
+        return float(normaliser.mean() - w @ seen + penalty), slope + 2 * SHRINKAGE * (w - equal)
+
+    found = minimize(loss, equal, jac=True, bounds=[(0.0, None)] * len(P), method="L-BFGS-B").x
+    weights: Floats = found / found.sum() if found.sum() > 0 else equal
+    return weights

@@ -1,0 +1,108 @@
+"""One unit of training: a member on the fit rows, or on all but one fold of them; trained, converted, answering."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.data.dataset import Dataset
+from exporter.data.splits import Split
+from exporter.errors import ConversionError, ParityError, TrainingError
+from exporter.families import MemberSpec
+from exporter.families.base import Device, Setting
+from exporter.inference import Graph
+from exporter.parity import Parity, Sweep, check_parity
+from model_repo.manifest import Kind
+
+FINAL = -1
+"""The fold number of the member that is published: trained on all fit rows."""
+
+SWEEP_ROWS = 33
+"""Real rows of the parity sweep for a fold's member; the published member's takes all fusion rows."""
+
+LIBRARIES = ("tutti", "torch", "scikit-learn", "lightgbm", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript",
+             "skl2onnx", "onnxmltools", "numpy")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train `member` on the fit rows without `fold`, or on all of them for FINAL."""
+
+    member: str
+    spec: MemberSpec
+    fold: int
+    seed: int
+    device: Device = "cpu"
+
+    def digest(self, dataset: Dataset, split: Split) -> str:
+        """sha256 of everything that the result depends on: spec, rows, seed, device, versions of the libraries."""
+        rows = hashlib.sha256(dataset.digest.encode())
+        for part in (split.fit, split.fusion, split.test, split.golden, split.fold):
+            rows.update(np.ascontiguousarray(part).tobytes())
+        inputs = [self.spec, self.fold, self.seed, self.device, rows.hexdigest(), libraries()]
+        return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Made:
+    """A job's result. `held` are the ids of rows that the member was not trained on, `outputs` its raw answers
+    to them by the ONNX graph, float32 [len(held), C]."""
+
+    onnx: bytes
+    kind: Kind
+    held: NDArray[np.int64]
+    outputs: NDArray[np.float32]
+    parity: Parity
+    seconds: float
+
+
+def member_seed(seed: int, member: str, fold: int) -> int:
+    """A seed of its own for each member and fold, the same in whatever order and process they train."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{member}/{fold}".encode()).digest()[:4], "little")
+
+
+def libraries() -> dict[str, str]:
+    """Installed versions of what takes part in training and conversion."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def run_job(job: Job, dataset: Dataset, split: Split) -> Made:
+    """Train, convert, sweep, and answer the rows that were held out. One thread. Errors name the member."""
+    try:
+        return _run(job, dataset, split)
+    except (TrainingError, ConversionError, ParityError) as error:
+        fold = "" if job.fold == FINAL else f" (fold {job.fold})"
+        raise type(error)(f"member {job.member!r}{fold}: {error}") from error
+
+
+def _run(job: Job, dataset: Dataset, split: Split) -> Made:
+    start = time.perf_counter()
+    fit, held = _rows(job, split)
+    setting = Setting(dataset.inputs, dataset.ranges, len(dataset.classes) or 1, job.seed, job.device)
+    trained = job.spec.train(dataset.rows.take(fit), setting)
+    data = trained.to_onnx()
+    graph = Graph(data)
+    rows = dataset.rows.take(held)
+    swept = rows if job.fold == FINAL else rows.take(np.arange(min(SWEEP_ROWS, len(rows))))
+    parity = check_parity(trained.predict, graph, Sweep.of(swept, dataset.edges), trained.kind, trained.tolerance)
+    outputs = graph.in_batches(rows.inputs)
+    return Made(data, trained.kind, rows.ids, outputs, parity, time.perf_counter() - start)
+
+
+def _rows(job: Job, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to train on, and rows to answer: the fold, or the fusion rows for the member that is published."""
+    if job.fold == FINAL:
+        return split.fit, split.fusion
+    return split.fit[split.fold != job.fold], split.fit[split.fold == job.fold]

@@ -1,0 +1,89 @@
+"""The 2-D Haar transform as one grouped convolution per level, and a perceptron on its coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from exporter.data.dataset import Rows
+from exporter.errors import TrainingError
+from exporter.networks.pixels import Frame, Pixels, planes
+
+_FLOOR = 0.05
+"""Added to each coefficient's standard deviation: a border pixel that is always blank stays small."""
+_TYPICAL = 0.3
+"""Taken from the magnitudes, so that they are about centred."""
+
+# Approximation, then horizontal, vertical and diagonal detail: the order and signs of pywt.dwt2.
+_FILTERS = ((1, 1, 1, 1), (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1))
+
+
+class Haar(nn.Module):
+    """[n, c, h, w] → all coefficients [n, c · h · w]: approximation of the last level, details of each level.
+
+    Within a level the three detail bands follow each other channel by channel; h and w must be multiples of
+    2 ** levels.
+    """
+
+    filters: Tensor
+
+    def __init__(self, channels: int, levels: int) -> None:
+        super().__init__()
+        self.channels, self.levels = channels, levels
+        bank = torch.tensor(_FILTERS, dtype=torch.float32).reshape(4, 1, 2, 2) / 2
+        self.register_buffer("filters", bank.repeat(channels, 1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        details: list[Tensor] = []
+        approximation = image
+        for _ in range(self.levels):
+            bands = nn.functional.conv2d(approximation, self.filters, stride=2, groups=self.channels)
+            bands = bands.reshape(-1, self.channels, 4, *bands.shape[2:])
+            details.append(bands[:, :, 1:].flatten(1))
+            approximation = bands[:, :, 0]
+        return torch.cat([approximation.flatten(1), *reversed(details)], dim=1)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and (floored) standard deviation of each coefficient over the fit rows, [coefficients]."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+def coefficient_scale(frame: Frame, rows: Rows, levels: int) -> Scale:
+    """The scale of the rows' coefficients. Raises TrainingError when the image cannot be halved so often."""
+    if frame.height % 2**levels or frame.width % 2**levels:
+        raise TrainingError(f"levels is {levels}, an image of {frame.width} × {frame.height} cannot be halved so often")
+    with torch.no_grad():
+        found = Haar(frame.channels, levels)(planes(frame, torch.from_numpy(rows.inputs[frame.name])))
+    return Scale(found.mean(dim=0), found.std(dim=0) + _FLOOR)
+
+
+class WaveletNetwork(nn.Module):
+    """Image → logits [n, C]."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, frame: Frame, scale: Scale, columns: int, levels: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.transform = nn.Sequential(Pixels(frame), Haar(frame.channels, levels))
+        self.register_buffer("mean", scale.mean)
+        self.register_buffer("deviation", scale.deviation)
+        self.head = nn.Sequential(
+            nn.Linear(2 * len(scale.mean), hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, columns),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        found = self.transform(image)
+        signed = (found - self.mean) / self.deviation
+        logits: Tensor = self.head(torch.cat([signed, found.abs() - _TYPICAL], dim=1))
+        return logits

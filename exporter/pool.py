@@ -1,0 +1,110 @@
+"""Jobs on all cores: one process per core and one thread per process, so that results do not depend on the machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+from exporter.data.dataset import Dataset
+from exporter.data.splits import Split
+from exporter.errors import ExportError
+from exporter.families.base import Device
+from exporter.jobs import Job, Made, run_job
+from exporter.threads import one_thread
+
+# Read by the BLAS and OpenMP libraries when they load, so workers must be born with them.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+_context: list[tuple[Dataset, Split]] = []
+"""What every job of a worker process works on; sent once."""
+
+
+def require_device(device: Device) -> None:
+    """Raise ExportError when members are to train where torch cannot."""
+    if device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ExportError(
+            f"--device cuda: torch {torch.__version__} sees no GPU, expected one; --device cpu trains here"
+        )
+
+
+def run_jobs(jobs: Sequence[Job], dataset: Dataset, split: Split, workers: int) -> Iterator[tuple[Job, Made]]:
+    """Each job with its result, as they finish; in this process for one worker.
+
+    Raises the first job's error and abandons the rest. Closing the iterator ends the workers.
+    """
+    if not jobs:
+        return
+    if workers <= 1 or len(jobs) == 1:
+        with one_thread():
+            for job in jobs:
+                yield job, run_job(job, dataset, split)
+        return
+    with _environment(_ONE_THREAD):
+        executor = ProcessPoolExecutor(
+            min(workers, len(jobs)), multiprocessing.get_context("spawn"), _start_worker, (dataset, split)
+        )
+        futures = {executor.submit(_run_in_worker, job): job for job in jobs}
+    processes = executor._processes  # kept here: shutdown() forgets them before they have ended
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise ExportError("a training process died (out of memory?)") from error
+    except BaseException:
+        _end(processes)
+        raise
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(dataset: Dataset, split: Split) -> None:
+    # Ctrl-C reaches the whole group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, name="parent-watch", daemon=True).start()
+    import torch
+
+    torch.set_num_threads(1)
+    _context[:] = [(dataset, split)]
+
+
+def _leave_with_parent() -> None:
+    """End this process when its parent is gone, however that died: no orphan trains on."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _run_in_worker(job: Job) -> Made:
+    ((dataset, split),) = _context
+    return run_job(job, dataset, split)
+
+
+def _end(processes: Mapping[int, multiprocessing.process.BaseProcess]) -> None:
+    for process in list(processes.values()):
+        process.terminate()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,195 @@
+"""`tutti publish`: any ONNX files that take the same inputs become an ensemble."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from exporter.errors import BundleError
+from exporter.publishing.assembly import Wishes
+from exporter.publishing.publish import Published, publish
+from model_repo import Fusion, Geometric, Mean, Median, ReciprocalRank, Repository, RepositoryError, Vote, Weighted
+from model_repo.manifest import Kind, Task
+
+RULES: Mapping[str, Fusion] = {
+    "mean": Mean(),
+    "weighted": Weighted(),
+    "vote": Vote(),
+    "geometric": Geometric(),
+    "median": Median(),
+    "reciprocal_rank": ReciprocalRank(),
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class UsageError(Exception):
+    """An argument cannot be used; one line."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns its exit status."""
+    arguments = _parser().parse_args(list(argv))
+    try:
+        published = _publish(arguments)
+    except BundleError as error:
+        if len(error.problems) == 1:
+            print(f"tutti publish: {error}", file=sys.stderr)
+        else:
+            print(f"tutti publish: {error.subject}:", *(f"  - {p}" for p in error.problems), sep="\n", file=sys.stderr)
+        return 2
+    except (UsageError, RepositoryError) as error:
+        print(f"tutti publish: {error}", file=sys.stderr)
+        return 2
+    print(_report(published, arguments))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tutti publish",
+        description="Publish ONNX files as one ensemble: inputs, outputs and classes are checked against each other, "
+        "golden rows are computed, and the version appears by one rename or not at all.",
+        epilog="example: tutti publish fraud --member cnn=cnn.onnx --member rf=rf.onnx --fusion weighted "
+        "--weights 0.6,0.4 --classes ok,fraud",
+    )
+    parser.add_argument("name", metavar="NAME", help="the ensemble's name, by which clients call it")
+    parser.add_argument("--member", action="append", required=True, metavar="NAME=FILE", help="a member; repeat it")
+    parser.add_argument("--fusion", default="mean", choices=RULES, help="the rule that fuses the members [mean]")
+    parser.add_argument("--weights", metavar="W,W,…", help="one weight ≥ 0 for each member, in their order [1 each]")
+    parser.add_argument("--classes", metavar="FILE|A,B,C", help="class names, one a line or listed [0, 1, …]")
+    parser.add_argument("--golden", type=Path, metavar="FILE", help=".npz with rows for each input [seeded rows]")
+    parser.add_argument("--task", choices=get_args(Task), help="[classification where there are several columns]")
+    parser.add_argument("--kind", action="append", default=[], metavar="NAME=KIND",
+                        help=f"what a member gives: {', '.join(get_args(Kind))} [found by running it]")  # fmt: skip
+    parser.add_argument("--output", action="append", default=[], metavar="NAME=TENSOR",
+                        help="the output of a member that is fused [its only one of floats]")  # fmt: skip
+    parser.add_argument("--quorum", type=int, metavar="N", help="fewest members that may answer [half, rounded up]")
+    parser.add_argument("--version", type=int, metavar="N", help="the version's number [the next]")
+    parser.add_argument("--description", default="", help="a line for people")
+    parser.add_argument("--repository", default=os.environ.get("TUTTI_REPOSITORY", "models"), metavar="DIR",
+                        help="model repository [models, or TUTTI_REPOSITORY]")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print what was published as JSON")
+    return parser
+
+
+def _publish(arguments: argparse.Namespace) -> Published:
+    paths = {name: Path(file) for name, file in _pairs("--member", arguments.member).items()}
+    for what, name in (("NAME", arguments.name), *(("--member", member) for member in paths)):
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"{what}: '{name}' is no name; letters, digits, '.', '_', '-', at most 128, no leading sign"
+            )
+    wishes = Wishes(
+        fusion=RULES[arguments.fusion],
+        task=arguments.task,
+        classes=_classes(arguments.classes),
+        weights=_weights(arguments.weights, len(paths)),
+        kinds=_kinds(arguments.kind, paths),
+        outputs=_of_members("--output", arguments.output, paths),
+        quorum=arguments.quorum,
+        description=arguments.description,
+    )
+    return publish(
+        Repository(arguments.repository),
+        arguments.name,
+        paths,
+        wishes,
+        golden=arguments.golden,
+        version=arguments.version,
+    )
+
+
+def _pairs(flag: str, words: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{flag}: '{word}' given, expected NAME=…")
+        if name in pairs:
+            raise UsageError(f"{flag}: '{name}' is given twice")
+        pairs[name] = value
+    return pairs
+
+
+def _of_members(flag: str, words: Sequence[str], paths: Mapping[str, Path]) -> dict[str, str]:
+    pairs = _pairs(flag, words)
+    for name in pairs:
+        if name not in paths:
+            raise UsageError(f"{flag}: there is no member '{name}'; there are {', '.join(paths)}")
+    return pairs
+
+
+def _kinds(words: Sequence[str], paths: Mapping[str, Path]) -> dict[str, Kind]:
+    kinds: dict[str, Kind] = {}
+    for name, value in _of_members("--kind", words, paths).items():
+        kind = next((kind for kind in get_args(Kind) if kind == value), None)
+        if kind is None:
+            raise UsageError(f"--kind: '{value}' given for '{name}', expected one of {', '.join(get_args(Kind))}")
+        kinds[name] = kind
+    return kinds
+
+
+def _weights(text: str | None, members: int) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        weights = tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--weights: '{text}' given, expected numbers such as 0.6,0.4") from error
+    if len(weights) != members:
+        raise UsageError(f"--weights: {len(weights)} given, there are {members} members")
+    if not all(np.isfinite(w) and w >= 0 for w in weights) or sum(weights) == 0:
+        raise UsageError(f"--weights: '{text}' given, expected numbers ≥ 0, not all 0")
+    return weights
+
+
+def _classes(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    path = Path(text)
+    if "," in text and not path.is_file():
+        return tuple(word.strip() for word in text.split(","))
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--classes: '{text}' is no list A,B,C and no readable text file: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _report(published: Published, arguments: argparse.Namespace) -> str:
+    manifest = published.manifest
+    if arguments.json:
+        kinds = {member.name: member.kind for member in manifest.members}
+        return json.dumps({"name": manifest.name, "version": manifest.version, "task": manifest.task, "kinds": kinds})
+    width = max(len(member.name) for member in manifest.members)
+    members = [f"  {m.name:{width}}  {m.kind}, weight {m.weight:g}, {m.bytes} bytes" for m in manifest.members]
+    classes = f", {len(manifest.classes)} classes" if manifest.classes else ""
+    return "\n".join(
+        [
+            f"published {manifest.name} version {manifest.version} in {arguments.repository}: "
+            f"{manifest.task}{classes}, {arguments.fusion}, quorum {manifest.quorum} of {len(manifest.members)}",
+            *members,
+            "",
+            f"serve it:  tutti serve --repository {arguments.repository}",
+            f"try it:    curl -s localhost:8000/v2/models/{manifest.name}/infer -d '{_body(published)}'",
+        ]
+    )
+
+
+def _body(published: Published) -> str:
+    """An infer request with one golden row; long ones are cut, as a terminal is no place for them."""
+    tensors = []
+    for entry in published.manifest.inputs:
+        row = published.row[entry.name]
+        data = [value if isinstance(value, str) else round(value, 4) for value in row.ravel().tolist()]
+        tensors.append({"name": entry.name, "datatype": entry.datatype, "shape": list(row.shape), "data": data})
+    text = json.dumps({"inputs": tensors}, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text) <= 4000 else '{"inputs": …}'

@@ -1,0 +1,95 @@
+"""One ONNX file that the user brings: its bytes, its external weights, its session."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from server.runtime.datatypes import DATATYPES, FLOAT_TYPES, Array, TensorInfo
+from server.runtime.external import ModelError, locations
+from server.runtime.sessions import Model, RunError, Session, SessionError, SessionKey
+
+
+class ModelFileError(Exception):
+    """The file is no model that can be served; one sentence without the member's name."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A member in the making: its name, its bytes, its external weights and its session."""
+
+    name: str
+    model: Model
+    weights: Mapping[str, Path]
+    """External weights: the location that the model names → the file."""
+    session: Session
+
+    @classmethod
+    def read(cls, name: str, path: Path) -> ModelFile:
+        """Read the file and the weight files that it names beside it. Raises ModelFileError."""
+        try:
+            data = path.read_bytes()
+            weights = {location: _beside(path, location) for location in sorted(locations(data))}
+            external = {location: file.read_bytes() for location, file in weights.items()}
+        except OSError as error:
+            raise ModelFileError(f"'{error.filename or path}' cannot be read: {error.strerror}") from error
+        except ModelError as error:
+            raise ModelFileError(f"'{path}' {error}") from error
+        model = Model(data, external)
+        digests = {location: hashlib.sha256(content).hexdigest() for location, content in external.items()}
+        try:
+            session = Session(SessionKey.of(hashlib.sha256(data).hexdigest(), digests, (), 1), model)
+        except SessionError as error:
+            raise ModelFileError(f"'{path}' is no model that onnxruntime opens: {error}") from error
+        return cls(name, model, weights, session)
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """What the model takes."""
+        return self.session.inputs
+
+    def output(self, wanted: str | None) -> TensorInfo:
+        """The output called `wanted`, or the one that is fused when nobody says: the only one of floats.
+
+        Of several, one whose name says probabilities. Raises ModelFileError.
+        """
+        outputs = {entry.name: entry for entry in self.session.outputs}
+        if wanted is not None:
+            if wanted not in outputs:
+                raise ModelFileError(f"has no output '{wanted}', its outputs are {_listed(outputs)}")
+            return outputs[wanted]
+        floats = [entry for entry in outputs.values() if entry.type in FLOAT_TYPES]
+        named = [entry for entry in floats if "prob" in entry.name.lower()]
+        if len(floats) == 1 or len(named) == 1:
+            return (named or floats)[0]
+        maps = next((entry for entry in outputs.values() if "map(" in entry.type), None)
+        if not floats and maps is not None:
+            raise ModelFileError(f"its output '{maps.name}' is a map; convert it with zipmap off to get a tensor")
+        if not floats:
+            raise ModelFileError(f"has no output of floats, its outputs are {_told(outputs)}")
+        raise ModelFileError(f"has several outputs of floats, {_listed(outputs)}: name one with --output {self.name}=…")
+
+    def run(self, output: str, feeds: Mapping[str, Array]) -> Array:
+        """The output for these rows. Raises ModelFileError."""
+        mine = {entry.name: feeds[entry.name] for entry in self.inputs}
+        try:
+            return self.session.run([output], mine)[0]
+        except RunError as error:
+            raise ModelFileError(f"does not run on the golden rows: {error.detail}") from error
+
+
+def _beside(path: Path, location: str) -> Path:
+    parts = PurePosixPath(location)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise ModelFileError(f"'{path}' names external weights outside its folder: '{location}'")
+    return path.parent / location
+
+
+def _told(outputs: Mapping[str, TensorInfo]) -> str:
+    return ", ".join(f"'{name}' ({DATATYPES.get(entry.type, entry.type)})" for name, entry in outputs.items())
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

@@ -1,0 +1,76 @@
+"""Members, fusion and golden rows to a published version: all of it, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter import bundle
+from exporter.bundle import Bundle, Part
+from exporter.errors import BundleError
+from exporter.publishing import rows
+from exporter.publishing.assembly import Wishes, given, inputs_of, manifest_of
+from exporter.publishing.model_file import ModelFile, ModelFileError
+from model_repo import Manifest, Repository
+from server.runtime.datatypes import Array
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published: its manifest and one golden row to try, input → array [1, ...]."""
+
+    manifest: Manifest
+    row: Mapping[str, Array]
+
+
+def publish(
+    repository: Repository,
+    name: str,
+    paths: Mapping[str, Path],
+    wishes: Wishes,
+    *,
+    golden: Path | None = None,
+    version: int | None = None,
+) -> Published:
+    """Publish the ONNX files in `paths` (member → file) as the next version of `name`, or as `version`.
+
+    It is rehearsed first: published to a private folder, loaded as a server does it, held to its golden rows.
+    Raises BundleError with every problem, and RepositoryError; then nothing is left behind.
+    """
+    files = _read(paths)
+    inputs = inputs_of(files)
+    feeds = rows.drawn(inputs) if golden is None else rows.read(golden, inputs)
+    members = given(files, wishes, feeds)
+    draft = manifest_of(name, inputs, members, wishes)
+    made = Bundle(
+        name=name,
+        task=draft.task,
+        classes=draft.classes,
+        inputs=draft.inputs,
+        parts=tuple(
+            Part(entry, one.file.model.data, one.file.weights)
+            for entry, one in zip(draft.members, members, strict=True)
+        ),
+        fusion=draft.fusion,
+        quorum=draft.quorum,
+        golden=bundle.golden_rows(draft, [one.values for one in members], feeds),
+        description=draft.description,
+    )
+    with bundle.rehearsed(made):
+        pass  # a server would take it
+    opened = bundle.publish(made, repository, version)
+    return Published(opened.manifest, {key: array[:1] for key, array in feeds.items()})
+
+
+def _read(paths: Mapping[str, Path]) -> list[ModelFile]:
+    files: list[ModelFile] = []
+    wrong: list[str] = []
+    for name, path in paths.items():
+        try:
+            files.append(ModelFile.read(name, path))
+        except ModelFileError as error:
+            wrong.append(f"member '{name}': {error}")
+    if wrong:
+        raise BundleError("the members cannot be read", wrong)
+    return files

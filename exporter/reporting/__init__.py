@@ -1,0 +1,1 @@
+"""The leaderboard of an export: figures, text, JSON and a picture."""

@@ -1,0 +1,65 @@
+"""Training all members of a recipe: jobs, what an earlier run left, and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from exporter.data.dataset import Dataset
+from exporter.data.splits import Split
+from exporter.families.base import Device
+from exporter.inference import cores
+from exporter.jobs import FINAL, Job, Made, member_seed
+from exporter.recipe import Recipe
+from exporter.work import WorkFolder
+
+Report = Callable[[str, int, int], None]
+"""Told of each step: what is done, how many are done, how many there are."""
+
+
+def jobs_of(recipe: Recipe, device: Device) -> list[Job]:
+    """Every training of the recipe: each member on all fit rows, and once per fold."""
+    folds = [FINAL, *range(recipe.split.folds)]
+    return [
+        Job(name, spec, fold, member_seed(recipe.seed, name, fold), device)
+        for fold in folds
+        for name, spec in recipe.members.items()
+    ]
+
+
+def train_members(
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    work: WorkFolder,
+    *,
+    device: Device,
+    workers: int,
+    resume: bool,
+    report: Report,
+) -> tuple[dict[Job, Made], int]:
+    """Every job's result, and how many were taken over from `work` (with `resume`, by digest).
+
+    Each result is saved as it comes, so an interruption costs what is running and no more.
+    """
+    from exporter.pool import require_device, run_jobs
+
+    require_device(device)
+    jobs = jobs_of(recipe, device)
+    digests = {job: job.digest(dataset, split) for job in jobs}
+    found = {job: work.load(digests[job]) if resume else None for job in jobs}
+    results = {job: made for job, made in found.items() if made is not None}
+    reused = len(results)
+    report(f"{reused} of {len(jobs)} trainings taken over" if reused else "training", reused, len(jobs))
+    missing = [job for job in jobs if job not in results]
+    for job, made in run_jobs(missing, dataset, split, _workers(workers, device)):
+        work.save(digests[job], made)
+        results[job] = made
+        fold = "" if job.fold == FINAL else f", fold {job.fold + 1}"
+        report(f"{job.member}{fold}", len(results), len(jobs))
+    return results, reused
+
+
+def _workers(asked: int, device: Device) -> int:
+    if asked:
+        return asked
+    return 1 if device == "cuda" else cores()

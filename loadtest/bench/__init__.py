@@ -1,0 +1,1 @@
+"""Tutti alone: cost curves, overload and swaps. `python -m loadtest.bench curves | overload | swap`."""

@@ -1,0 +1,158 @@
+"""`python -m loadtest.bench curves | overload | swap`: benchmarks of Tutti alone; short unless told."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import get_args
+
+import msgspec
+
+from loadtest.bench import curves, overload, swap
+from loadtest.bench.curves import Name
+from loadtest.bench.plot import draw
+from loadtest.bench.serving import serving
+from loadtest.bench.text import curves_text, overload_text, swaps_text
+from loadtest.errors import LoadtestError
+from loadtest.peers import wrk
+from loadtest.peers.ensembles import CLASSES, Ensemble, write
+from loadtest.peers.errors import PeerError
+from loadtest.peers.networks import convolutional, perceptron
+from loadtest.picture import require_matplotlib
+
+CURVES: tuple[Name, ...] = get_args(Name)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one benchmark; 0: it ran, 2: it could not. What is good is for the reader to judge."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _ended)
+    try:
+        with tempfile.TemporaryDirectory(prefix="tutti-bench-") as folder:
+            _BENCHMARKS[arguments.benchmark](arguments, Path(folder))
+    except LoadtestError as error:
+        print(f"loadtest.bench {arguments.benchmark}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"loadtest.bench {arguments.benchmark}: interrupted; its server is stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # so that the server is stopped on the way out
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--out", type=Path, metavar="DIR", help="write the result here, as Markdown and JSON")
+    common.add_argument("--tutti", default="", metavar="ARGS", help="more arguments for `tutti serve`")
+    loaded = argparse.ArgumentParser(add_help=False)
+    loaded.add_argument("--ensemble", choices=tuple(_ENSEMBLES), default="wide", help="tiny: µs, cnn: ms, wide: 10 ms")
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description="Benchmarks of Tutti alone.")
+    benchmarks = parser.add_subparsers(dest="benchmark", required=True)
+    one = benchmarks.add_parser("curves", parents=[common], help="cost over members, rows, connections, models")
+    one.add_argument("--curves", default=",".join(CURVES), metavar="C,C", help="[%(default)s]")
+    one.add_argument("--seconds", type=int, default=1, metavar="S", help="for each figure [1]")
+    one.add_argument("--full", action="store_true", help="every size; without it every other")
+    two = benchmarks.add_parser("overload", parents=[common, loaded], help="five times the capacity, open loop")
+    two.add_argument("--duration", type=float, default=16.0, metavar="S", help="seconds, a quarter for capacity [16]")
+    three = benchmarks.add_parser("swap", parents=[common, loaded], help="new versions at half of the capacity")
+    three.add_argument("--duration", type=float, default=20.0, metavar="S", help="seconds for each kind [20]")
+    three.add_argument("--swaps", type=int, default=4, metavar="N", help="in that time [4]")
+    return parser
+
+
+def _curves(arguments: argparse.Namespace, folder: Path) -> None:
+    names = [word for word in arguments.curves.split(",") if word]
+    for name in names:
+        if name not in CURVES:
+            raise PeerError(f"--curves: unknown '{name}'; there are {', '.join(CURVES)}")
+    if arguments.seconds < 1:
+        raise PeerError(f"--seconds is {arguments.seconds}; expected at least 1")
+    if arguments.out is not None:
+        require_matplotlib()
+    plan = curves.Plan(
+        generator=wrk.find(folder / "wrk"),
+        folder=folder,
+        seconds=arguments.seconds,
+        names=[name for name in CURVES if name in names],
+        quick=not arguments.full,
+        arguments=shlex.split(arguments.tutti),
+        tell=_tell,
+    )
+    found = curves.measure(plan)
+    _give(arguments.out, "curves", curves_text(found), found)
+    if arguments.out is not None:
+        draw(found, arguments.out / "curves.png")
+
+
+def _overload(arguments: argparse.Namespace, folder: Path) -> None:
+    ensemble = _ENSEMBLES[arguments.ensemble](1, folder / "files")
+    with serving([ensemble], folder, shlex.split(arguments.tutti)) as served:
+        found = overload.measure(served, arguments.duration, _tell)
+    _give(arguments.out, "overload", overload_text(found), found)
+
+
+def _swap(arguments: argparse.Namespace, folder: Path) -> None:
+    found = []
+    for number, kind in enumerate(get_args(swap.Kind)):
+        own = folder / str(number)
+
+        def make(version: int, own: Path = own) -> Ensemble:
+            return _ENSEMBLES[arguments.ensemble](version, own / "files" / str(version))
+
+        more = shlex.split(arguments.tutti)
+        found.append(
+            swap.measure(
+                make, kind, own, swaps=arguments.swaps, duration_s=arguments.duration, arguments=more, tell=_tell
+            )
+        )
+    _give(arguments.out, "swap", swaps_text(found), found)
+
+
+_BENCHMARKS: dict[str, Callable[[argparse.Namespace, Path], None]] = {
+    "curves": _curves, "overload": _overload, "swap": _swap,
+}  # fmt: skip
+
+
+def _tiny(version: int, folder: Path) -> Ensemble:
+    members = {f"m{number}": perceptron(64, (64,), CLASSES, version * 10 + number) for number in range(3)}
+    return write("tiny", (64,), members, folder)
+
+
+def _cnn(version: int, folder: Path) -> Ensemble:
+    members = {f"m{n}": convolutional(32, (24, 24, 48), (1, 1, 2), CLASSES, version * 10 + n) for n in range(3)}
+    return write("cnn", (3, 32, 32), members, folder)
+
+
+def _wide(version: int, folder: Path) -> Ensemble:
+    """Slow enough that a load generator in Python offers five times the capacity with processor time to spare."""
+    widths, strides = (64, 64, 96, 128), (1, 1, 2, 2)
+    members = {f"m{n}": convolutional(32, widths, strides, CLASSES, version * 10 + n) for n in range(3)}
+    return write("wide", (3, 32, 32), members, folder)
+
+
+_ENSEMBLES: dict[str, Callable[[int, Path], Ensemble]] = {"tiny": _tiny, "cnn": _cnn, "wide": _wide}
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _give(out: Path | None, name: str, text: str, found: object) -> None:
+    print(text, end="")
+    if out is None:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"{name}.md").write_text(text, encoding="utf-8")
+        (out / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    except OSError as error:
+        raise PeerError(f"--out {out}: {error.strerror}") from error

@@ -1,0 +1,100 @@
+"""The benchmark's results as Markdown, which is also how they read in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from loadtest.bench.curves import Curve, Curves
+from loadtest.bench.overload import Overload
+from loadtest.bench.swap import Swap
+from loadtest.peers.table import number
+
+
+def curves_text(curves: Curves) -> str:
+    """One table a curve, its exponents above it."""
+    lines = [curves.machine.line(), f"(after it {curves.load_after:.2f}). wrk, {curves.seconds} s a figure."]
+    for curve in curves.curves:
+        lines += ["", f"### {curve.name}: {curve.what}", "", _exponents(curve), "", *_points(curve)]
+    return "\n".join(lines) + "\n"
+
+
+def _exponents(curve: Curve) -> str:
+    time, latency = (_or_dash(value) for value in (curve.time_exponent, curve.latency_exponent))
+    return f"Seconds per request, busy, grow with exponent {time}; median latency alone with {latency}."
+
+
+def _points(curve: Curve) -> Iterator[str]:
+    yield f"| {curve.name} | requests/s busy | p99 ms busy | p50 ms alone | memory MiB | start s | others |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for point in curve.points:
+        errors = f" ({point.errors:,} errors)" if point.errors else ""
+        cells = [number(value) for value in (point.busy_p99_ms, point.alone_p50_ms, point.rss_mib, point.start_s)]
+        rate = number(point.busy_rps) + errors
+        yield f"| {point.size:,} | {rate} | {' | '.join(cells)} | {point.others:.0%} |"
+
+
+def overload_text(result: Overload) -> str:
+    """The overload in a few lines."""
+    share = result.probes_with_retry_after / result.probes_refused if result.probes_refused else 0.0
+    outcomes = ", ".join(f"{name} {count:,}" for name, count in result.outcomes.items())
+    return "\n".join(
+        [
+            result.machine.line(),
+            f"(after it {result.load_after:.2f}). Ensemble {result.ensemble}, binary, one row a request.",
+            "",
+            f"capacity          {number(result.capacity_rps)} requests/s (closed loop)",
+            f"offered           {number(result.offered_rps)} requests/s (open loop)",
+            f"goodput           {number(result.goodput_rps)} requests/s, {result.goodput_ratio:.0%} of the capacity",
+            f"accepted p50/p99  {_ms(result.accepted_p50_ms)} / {_ms(result.accepted_p99_ms)}",
+            f"refused p50/p99   {_ms(result.refused_p50_ms)} / {_ms(result.refused_p99_ms)} of {result.refused:,}",
+            f"Retry-After       on {share:.0%} of {result.probes_refused} refusals looked at",
+            f"outcomes          {outcomes}",
+            f"generator         {result.generator}",
+            "",
+        ]
+    )
+
+
+def swaps_text(results: Sequence[Swap]) -> str:
+    """One row for each kind of version."""
+    lines = []
+    for result in results[:1]:
+        lines += [
+            result.machine.line(),
+            f"(after it {results[-1].load_after:.2f}). Ensemble {result.ensemble}, binary.",
+        ]
+    lines += [
+        "",
+        "| new version with | swaps | requests/s (of capacity) | p99 ms before | loading | swap second | after | "
+        "swap second ÷ before | publish → first answer ms, median / max | failed |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [_swap(result) for result in results]
+    notes = [f"{result.kind}: {note}" for result in results for note in (result.generator, *result.problems)]
+    return "\n".join([*lines, "", *notes, ""])
+
+
+def _swap(result: Swap) -> str:
+    swaps = result.swaps
+    windows = (swaps.before, swaps.loading, swaps.swap_second, swaps.after)
+    took = (swaps.publish_to_first_answer_median_ms, swaps.publish_to_first_answer_max_ms)
+    cells = [
+        result.kind,
+        str(swaps.swaps),
+        f"{number(result.offered_rps)} ({number(result.capacity_rps)})",
+        *(_or_dash(window.p99_ms) for window in windows),
+        _or_dash(swaps.p99_ratio),
+        " / ".join(_or_dash(value) for value in took),
+        str(result.failures),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _ms(value: float | None) -> str:
+    return f"{_or_dash(value)} ms"
+
+
+def _or_dash(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return number(value) if value >= 0 else f"-{number(-value)}"

@@ -1,0 +1,108 @@
+"""The model repository: the format of a version, the store that holds them, and the routes between them.
+
+`docs/FORMAT.md` specifies what is on the disk. Nothing here imports onnxruntime, numpy or the server.
+"""
+
+from model_repo.decoding import decode
+from model_repo.errors import (
+    ConflictError,
+    IntegrityError,
+    ManifestError,
+    NotFoundError,
+    RepositoryError,
+    RoutesError,
+    UnsafePathError,
+)
+from model_repo.manifest import (
+    FORMAT,
+    MANIFEST_FILE,
+    Batching,
+    Conformal,
+    Execution,
+    Fallback,
+    File,
+    Fusion,
+    Geometric,
+    Golden,
+    ImageInput,
+    Input,
+    Manifest,
+    Mean,
+    Median,
+    Member,
+    Provider,
+    ReciprocalRank,
+    Stacked,
+    TextInput,
+    Vote,
+    Weighted,
+    encode,
+)
+from model_repo.paths import external_path, manifest_files, member_files
+from model_repo.repository import Repository
+from model_repo.routes import (
+    Aspired,
+    Canary,
+    Routes,
+    promote,
+    resolve,
+    rollback,
+    set_canary,
+    set_label,
+    set_shadow,
+    unpin,
+)
+from model_repo.rules import problems
+from model_repo.staging import Staging
+from model_repo.version import Version
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST_FILE",
+    "Aspired",
+    "Batching",
+    "Canary",
+    "ConflictError",
+    "Conformal",
+    "Execution",
+    "Fallback",
+    "File",
+    "Fusion",
+    "Geometric",
+    "Golden",
+    "ImageInput",
+    "Input",
+    "IntegrityError",
+    "Manifest",
+    "ManifestError",
+    "Mean",
+    "Median",
+    "Member",
+    "NotFoundError",
+    "Provider",
+    "ReciprocalRank",
+    "Repository",
+    "RepositoryError",
+    "Routes",
+    "RoutesError",
+    "Stacked",
+    "Staging",
+    "TextInput",
+    "UnsafePathError",
+    "Version",
+    "Vote",
+    "Weighted",
+    "decode",
+    "encode",
+    "external_path",
+    "manifest_files",
+    "member_files",
+    "problems",
+    "promote",
+    "resolve",
+    "rollback",
+    "set_canary",
+    "set_label",
+    "set_shadow",
+    "unpin",
+]

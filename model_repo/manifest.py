@@ -1,0 +1,223 @@
+"""The manifest of a version: `ensemble.json` as frozen structs.
+
+`docs/FORMAT.md` specifies the file; this module is its only reader and writer. A manifest that
+decodes is well-typed; `problems()` in `model_repo.rules` says whether it also makes sense.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+FORMAT = 1
+MANIFEST_FILE = "ensemble.json"
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Bytes = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Fraction = Annotated[float, Meta(gt=0, lt=1)]
+Dimension = Annotated[int, Meta(ge=-1)]
+
+Task = Literal["classification", "regression", "ranking"]
+Kind = Literal["probabilities", "logits", "value"]
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "FP32", "FP64", "BYTES",
+]  # fmt: skip
+
+
+class _Closed(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Unknown fields are refused: a newer writer must not be half-understood by an older reader."""
+
+
+class File(_Closed, frozen=True, kw_only=True):
+    """A file of the version: path inside its folder, size in bytes and sha256 of its content."""
+
+    file: str
+    sha256: Sha256
+    bytes: Bytes
+
+
+class ImageInput(_Closed, frozen=True, kw_only=True):
+    """How an image body (PNG, JPEG) becomes one row of the input.
+
+    The image is converted to `mode`, resized to `width` × `height` (bicubic) where it differs, laid out as
+    `layout` and multiplied by `scale` (pixel values are 0–255 before that).
+    """
+
+    mode: Literal["L", "RGB"]
+    width: Annotated[int, Meta(ge=1, le=16384)]
+    height: Annotated[int, Meta(ge=1, le=16384)]
+    layout: Literal["HW", "HWC", "CHW"]
+    scale: float = 1.0
+
+
+class TextInput(_Closed, frozen=True, kw_only=True):
+    """A `text/plain` body becomes one row of a BYTES input; `max_chars` bounds its length."""
+
+    max_chars: Annotated[int, Meta(ge=1)] = 1_000_000
+
+
+class Input(_Closed, frozen=True, kw_only=True):
+    """One input of the ensemble as clients see it; the first dimension is -1, the rows."""
+
+    name: Name
+    datatype: Datatype
+    shape: tuple[Dimension, ...]
+    image: ImageInput | None = None
+    text: TextInput | None = None
+
+
+class Provider(_Closed, frozen=True, kw_only=True):
+    """One execution provider with its onnxruntime options, e.g. `CUDAExecutionProvider`."""
+
+    name: str
+    options: dict[str, str] = {}
+
+
+class Member(_Closed, frozen=True, kw_only=True):
+    """One ONNX model of the ensemble and how its output enters the fusion."""
+
+    name: Name
+    file: str
+    sha256: Sha256
+    bytes: Bytes
+    output: str
+    """Name of the ONNX output that is fused: float `[n, C]`; `[n]` or `[n, 1]` for a regression."""
+    kind: Kind
+    external: tuple[File, ...] = ()
+    """External weight files that the ONNX file refers to, relative to the ONNX file's folder."""
+    inputs: dict[str, str] = {}
+    """ONNX input name → ensemble input name; an ONNX input not listed takes the ensemble input of its own name."""
+    classes: tuple[str, ...] | None = None
+    """The member's own class order where it differs; aligned with the ensemble's by name."""
+    weight: Annotated[float, Meta(ge=0)] = 1.0
+    temperature: Positive = 1.0
+    providers: tuple[Provider, ...] | None = None
+    """Overrides the ensemble's providers."""
+    required: bool = False
+    """Without this member no answer is given, whatever the quorum says."""
+    family: str | None = None
+    """Free text for people: cnn, lstm, tree, …"""
+
+
+class _Fusion(_Closed, frozen=True, kw_only=True, tag_field="rule"):
+    temperature: Positive = 1.0
+    """Temperature of the fused answer; 1 leaves it as it is. Classification only."""
+
+
+class Mean(_Fusion, frozen=True, kw_only=True, tag="mean"):
+    """Σ_k p_k / K."""
+
+
+class Weighted(_Fusion, frozen=True, kw_only=True, tag="weighted"):
+    """Σ_k w_k p_k with the members' weights."""
+
+
+class Vote(_Fusion, frozen=True, kw_only=True, tag="vote"):
+    """Σ_k w_k · 1[argmax p_k = c]; a tie goes to the class with the larger mean probability."""
+
+
+class Geometric(_Fusion, frozen=True, kw_only=True, tag="geometric"):
+    """softmax(Σ_k w_k log max(p_k, floor)): the logarithmic opinion pool."""
+
+    floor: Annotated[float, Meta(gt=0, le=0.1)] = 1e-12
+    """Smallest probability a member may give; one confident zero would veto a class."""
+
+
+class Median(_Fusion, frozen=True, kw_only=True, tag="median"):
+    """Median per class, renormalised; for a regression the median."""
+
+
+class ReciprocalRank(_Fusion, frozen=True, kw_only=True, tag="reciprocal_rank"):
+    """Ranking only: Σ_k w_k / (constant + rank_k), ranks from 1 (Cormack et al. 2009: constant 60)."""
+
+    constant: Positive = 60.0
+
+
+Fallback = Mean | Weighted | Vote | Geometric | Median
+
+
+class Stacked(_Fusion, frozen=True, kw_only=True, tag="stacked"):
+    """A learned rule: `fusion.onnx` maps float32 `[n, K, C]` to `[n, C]` probabilities."""
+
+    file: str
+    sha256: Sha256
+    bytes: Bytes
+    fallback: Fallback
+    """The rule where a member is missing: the learned one cannot do without."""
+
+
+Fusion = Mean | Weighted | Vote | Geometric | Median | ReciprocalRank | Stacked
+
+
+class Conformal(_Closed, frozen=True, kw_only=True):
+    """Split-conformal sets: a class is in the set when 1 - p ≤ `quantile`; the label always is."""
+
+    alpha: Fraction
+    quantile: Annotated[float, Meta(ge=0, le=1)]
+
+
+class Batching(_Closed, frozen=True, kw_only=True):
+    """Limits of the batcher, in rows and seconds; see docs/configuration.md for how to choose."""
+
+    max_batch_rows: Annotated[int, Meta(ge=1, le=65536)] = 64
+    max_queue_delay_s: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    max_queue_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 1024
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Deadline of a request that names none, from its arrival."""
+
+
+class Golden(_Closed, frozen=True, kw_only=True):
+    """Inputs with the exporter's own outputs: arrays `input:<name>`, `fused` and `members`."""
+
+    file: str
+    sha256: Sha256
+    bytes: Bytes
+    rows: Annotated[int, Meta(ge=1)]
+    atol: Annotated[float, Meta(ge=0)] = 1e-4
+    """Largest absolute difference allowed in `fused` and `members`."""
+
+
+class Execution(_Closed, frozen=True, kw_only=True):
+    """Execution providers in order of preference, and whether falling back is an error."""
+
+    providers: tuple[Provider, ...] = ()
+    """Empty: the server's setting decides."""
+    policy: Literal["strict", "prefer"] = "prefer"
+
+
+class Manifest(_Closed, frozen=True, kw_only=True):
+    """`ensemble.json`: everything a server needs to know about one version."""
+
+    format: int
+    name: Name
+    version: Annotated[int, Meta(ge=1)]
+    task: Task
+    inputs: tuple[Input, ...]
+    members: tuple[Member, ...]
+    fusion: Fusion
+    quorum: Annotated[int, Meta(ge=1)]
+    golden: Golden
+    classes: tuple[str, ...] = ()
+    """Names of the C classes (classification) or candidates (ranking), in output order; empty for a regression."""
+    conformal: Conformal | None = None
+    batching: Batching = Batching()
+    execution: Execution = Execution()
+    description: str = ""
+    report: dict[str, Any] = {}
+    """Figures on the test split: docs/FORMAT.md."""
+    provenance: dict[str, Any] = {}
+
+    @property
+    def columns(self) -> int:
+        """C: the width of a member's output after alignment; 1 for a regression."""
+        return len(self.classes) or 1
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as indented JSON ending in a newline."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"

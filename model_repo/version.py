@@ -1,0 +1,88 @@
+"""One opened version: its manifest, and its files with every byte checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from model_repo.disk import CHUNK_BYTES
+from model_repo.errors import IntegrityError
+from model_repo.manifest import File, Manifest
+from model_repo.paths import manifest_files, open_file
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version as its manifest describes it; files are opened anew for each call, so any thread may call."""
+
+    name: str
+    version: int
+    manifest: Manifest = field(repr=False)
+    digest: str
+    """sha256 of the manifest's bytes: names this state of the ensemble as a whole."""
+    root: Path = field(repr=False)
+    """The repository's root."""
+
+    def files(self) -> tuple[File, ...]:
+        """Every file the manifest names, each once, with its path inside the version folder."""
+        return tuple(self._named.values())
+
+    def read(self, file: str) -> bytes:
+        """The content of a file, after its size and sha256 were found right: the very bytes that were hashed.
+
+        Raises IntegrityError naming the file when it is missing, unnamed, of another size or digest;
+        UnsafePathError when it, or a folder on the way, is a link, or it is no regular file.
+        """
+        named = self._entry(file)
+        with self._opened(named) as stream:
+            data = stream.read(named.bytes + 1)
+            self._agree(named, len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+    def check(self, file: str) -> None:
+        """The same verification, a MiB at a time and nothing kept; raises as `read` does."""
+        named = self._entry(file)
+        digest, size = hashlib.sha256(), 0
+        with self._opened(named) as stream:
+            while size <= named.bytes and (chunk := stream.read(CHUNK_BYTES)):
+                digest.update(chunk)
+                size += len(chunk)
+        self._agree(named, size, digest.hexdigest())
+
+    @cached_property
+    def _named(self) -> Mapping[str, File]:
+        return {file.file: file for file in manifest_files(self.manifest)}
+
+    def _where(self, file: str) -> str:
+        return f"{self.name}/{self.version}/{file}"
+
+    def _entry(self, file: str) -> File:
+        if (named := self._named.get(file)) is None:
+            raise IntegrityError(f"{self._where(file)} is not named in the manifest")
+        return named
+
+    @contextmanager
+    def _opened(self, named: File) -> Iterator[BinaryIO]:
+        where = self._where(named.file)
+        try:
+            with open_file(self.root, where) as (stream, status):
+                # Before reading: a file that grew to a terabyte costs one system call.
+                self._agree(named, status.st_size, named.sha256)
+                yield stream
+        except FileNotFoundError as error:
+            raise IntegrityError(f"{where} is missing") from error
+        except OSError as error:
+            raise IntegrityError(f"{where} cannot be read: {os.strerror(error.errno or 0)}") from error
+
+    def _agree(self, named: File, size: int, digest: str) -> None:
+        where = self._where(named.file)
+        if size != named.bytes:
+            raise IntegrityError(f"{where} has {size} bytes, the manifest says {named.bytes}")
+        if digest != named.sha256:
+            raise IntegrityError(f"{where} has sha256 {digest[:16]}…, the manifest says {named.sha256[:16]}…")

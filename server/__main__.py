@@ -1,0 +1,192 @@
+"""The composition root: owns the tasks, the signals and the order of start and shutdown.
+
+SIGTERM or SIGINT: not ready → (drain delay) → stop accepting → finish in flight within the grace period → free the
+ensembles → exit 0. A second signal ends it at once. A background task that crashes ends the process with status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+# Read while numpy is imported: its BLAS would keep a pool of its own beside the lanes' threads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from litestar import Litestar
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server import logs
+from server.front.frames import App
+from server.front.http_server import HttpServer, http_server
+from server.front.supervisor import Fronts
+from server.front.supervisor import listeners as front_listeners
+from server.http import create_app
+from server.http.app import Surface
+from server.http.short_way import protocol_for
+from server.metrics import Metrics
+from server.serving.manager import Manager
+from server.settings import Settings, SettingsError, add_arguments, load
+
+log = logging.getLogger("tutti.main")
+
+
+class StartError(Exception):
+    """The server cannot start; the message says what is in the way."""
+
+
+def main(argv: Sequence[str], announce: Callable[[str], None] = lambda _: None) -> int:
+    """`tutti serve`; `announce` is called with the server's address once every ensemble has been loaded."""
+    parser = argparse.ArgumentParser(
+        prog="tutti serve",
+        description="Serve the ensembles of a model repository. Every flag is also a variable TUTTI_… and a key of "
+        "tutti.toml; flags win over variables, variables over the file.",
+    )
+    add_arguments(parser)
+    try:
+        settings = load(vars(parser.parse_args(list(argv))))
+        return serve(settings, announce)
+    except (SettingsError, StartError) as error:
+        print(f"tutti serve: {error}", file=sys.stderr)
+        return 2
+
+
+def serve(settings: Settings, announce: Callable[[str], None] = lambda _: None) -> int:
+    """Serve until a signal comes; returns the exit status. Raises StartError."""
+    logs.configure(settings)
+    if not Path(settings.repository).is_dir():
+        raise StartError(
+            f"the model repository '{settings.repository}' is not a folder; "
+            "create it, or publish into it with 'tutti export' or 'tutti publish'"
+        )
+    data = _listen(settings.host, settings.port, settings.fronts)
+    control = [] if settings.control_port is None else _listen(settings.control_host, settings.control_port)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_Process(settings, data, control, announce).run())
+
+
+class _Process:
+    """One run of the server, from its listeners to its exit status."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: Sequence[socket.socket],
+        control: Sequence[socket.socket],
+        announce: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._addresses = [_address(listener) for listener in (data[0], *control)]
+        self._announce = announce
+        self._metrics = Metrics()
+        self._manager = Manager(settings, self._metrics)
+        self._stopping = asyncio.Event()
+        surface: Surface = "data" if control else "all"
+        self._servers = [(self._server("control"), listener) for listener in control]
+        self._fronts: Fronts | None = None
+        if settings.fronts:
+            app = self._app(surface)
+            self._fronts = Fronts(settings, self._manager, self._metrics, cast(App, app), app.state.rate, list(data))
+        else:
+            self._servers.append((self._server(surface), data[0]))
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        async with asyncio.TaskGroup() as owner:
+            manager = owner.create_task(self._manager.run(), name="manager")
+            servers = [
+                owner.create_task(server.serve(sockets=[listener]), name="http") for server, listener in self._servers
+            ]
+            if self._fronts is not None:
+                servers.append(owner.create_task(self._fronts.run(), name="fronts"))
+            announcer = owner.create_task(self._announce_when_ready(), name="announce")
+            await self._stopping.wait()
+            announcer.cancel()
+            await self._stop(servers)
+            manager.cancel()
+        await self._manager.close()
+        log.info("stopped")
+        return 0
+
+    async def _stop(self, servers: Sequence[asyncio.Task[None]]) -> None:
+        self._manager.start_closing()
+        if self._settings.drain_delay_s:
+            log.info("not ready; the listener closes in %g s", self._settings.drain_delay_s)
+            await asyncio.sleep(self._settings.drain_delay_s)
+        for server, _ in self._servers:
+            server.should_exit = True
+        if self._fronts is not None:
+            self._fronts.stop()
+        await asyncio.wait(servers)
+
+    def _signalled(self, number: int) -> None:
+        if self._stopping.is_set():
+            log.warning("second signal: leaving at once")
+            for server, _ in self._servers:
+                server.force_exit = True
+            if self._fronts is not None:
+                self._fronts.kill()
+            return
+        log.info("%s: finishing what is in flight, up to %g s", signal.Signals(number).name,
+                 self._settings.shutdown_grace_s)  # fmt: skip
+        self._stopping.set()
+
+    async def _announce_when_ready(self) -> None:
+        log.info("listening on %s", ", ".join(self._addresses))
+        await self._manager.wait_ready()
+        if self._fronts is not None:
+            await self._fronts.listening()
+        serving = ", ".join(f"{s.name}/{s.version}" for s in self._manager.servables()) or "no ensemble yet"
+        log.info("ready: %s", serving)
+        self._announce(self._addresses[0])
+
+    def _protocol(self, app: Litestar, surface: Surface) -> type[asyncio.Protocol]:
+        """The short way in, but where each request is to be logged or none is a prediction."""
+        if self._settings.access_log or surface == "control":
+            return HttpToolsProtocol
+        return protocol_for(app.state.inference, app.state.rate)
+
+    def _app(self, surface: Surface) -> Litestar:
+        return create_app(self._manager, self._metrics, self._settings, surface=surface)
+
+    def _server(self, surface: Surface) -> HttpServer:
+        app, settings = self._app(surface), self._settings
+        protocol = self._protocol(app, surface)
+        return http_server(app, protocol, settings, max_connections=settings.max_connections)
+
+
+def _listen(host: str, port: int, fronts: int = 0) -> list[socket.socket]:
+    """One listening socket, or one for each front."""
+    try:
+        found = front_listeners(host, port, max(1, fronts))
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    for listener in found:
+        listener.setblocking(False)
+    return found
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

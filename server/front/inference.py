@@ -1,0 +1,122 @@
+"""Inference in a front: the same decoding and encoding, with the engine asked before anything is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from server.errors import NotReady, ServerError, Superseded
+from server.front.counts import Counts
+from server.front.link import EngineLink
+from server.front.remote import RemoteServable
+from server.http.call import Call
+from server.http.errors import Outcome
+from server.http.infer import ATTEMPTS, Inference, Pending, _Progress
+from server.http.limits import Limits
+from server.http.reply import Reply
+from server.http.request import InferRequest
+from server.http.signature import Signature
+
+if TYPE_CHECKING:
+    from server.metrics import Metrics
+    from server.serving.batch import Answer
+    from server.serving.manager import Manager
+    from server.serving.reply import DirectReply
+    from server.serving.servable import Servable
+
+
+class Doubt(Superseded):
+    """A request does not fit the version that this front last heard of; `error` says how."""
+
+    def __init__(self, signature: Signature, error: ServerError) -> None:
+        super().__init__(f"'{signature.ensemble}' version {signature.version}: not confirmed yet")
+        self.signature = signature
+        self.error = error
+
+
+@dataclass(slots=True)
+class ClientCall(Call):
+    """A call with its client's address, where requests are limited by that."""
+
+    client: str = ""
+
+
+class _Again:
+    """Delivers a reply, and keeps the body until then: the version it is decoded for may change on the way."""
+
+    __slots__ = ("body", "deliver")
+
+    def __init__(self, body: bytes, deliver: Callable[[Reply], None]) -> None:
+        self.body = body
+        self.deliver = deliver
+
+    def __call__(self, reply: Reply) -> None:
+        self.deliver(reply)
+
+
+class FrontInference(Inference):
+    """Answers prediction requests with what the engine computes. Event-loop thread only, as its parent."""
+
+    def __init__(self, link: EngineLink, counts: Counts, limits: Limits, executor: Executor | None = None) -> None:
+        super().__init__(cast("Manager", link), cast("Metrics", counts), limits, executor)
+        self._link = link
+
+    def answer_nowait(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending:
+        """As the parent; what has to be asked of the engine first gets a task."""
+        return super().answer_nowait(call, body, _Again(body, done))
+
+    async def _predict(self, call: Call, body: bytes, progress: _Progress) -> tuple[Reply, Outcome]:
+        target = call.target
+        route = target.name, target.version, target.label
+        client = call.client if isinstance(call, ClientCall) else ""
+        for _ in range(ATTEMPTS):
+            try:
+                self._link.route(*route)
+            except Superseded:
+                await self._link.learn(route, client)
+            try:
+                return await super()._predict(call, body, progress)
+            except Doubt as doubt:
+                progress.ensemble = progress.version = ""
+                now = await self._link.learn(route, client, refusing=True)
+                progress.ensemble, progress.version = now.name, str(now.version)
+                if now.manifest is doubt.signature.manifest:
+                    raise doubt.error from None
+            except Superseded:
+                continue
+        raise NotReady(f"ensemble '{target.name}' changes faster than requests can be decoded")
+
+    def _route(self, call: Call, progress: _Progress) -> tuple[Servable, Signature]:
+        servable, signature = super()._route(call, progress)
+        if isinstance(call, ClientCall):
+            servable = cast("Servable", cast(RemoteServable, servable).asked_by(call.client))
+        return servable, signature
+
+    def _count(self, progress: _Progress, outcome: Outcome) -> None:
+        if outcome == "rate_limited":
+            progress.ensemble = progress.version = ""  # as where it is refused before its ensemble is looked for
+        super()._count(progress, outcome)
+
+    def _decode_now(self, call: Call, body: bytes, signature: Signature) -> InferRequest:
+        try:
+            return super()._decode_now(call, body, signature)
+        except ServerError as error:
+            raise Doubt(signature, error) from error
+
+    def _landed(
+        self,
+        call: Call,
+        request: InferRequest,
+        signature: Signature,
+        progress: _Progress,
+        done: Callable[[Reply], None],
+        reply: asyncio.Future[Answer] | DirectReply,
+    ) -> None:
+        if not reply.cancelled() and isinstance(reply.exception(), Superseded):
+            assert isinstance(done, _Again)
+            self._in_task(call, done.body, done)
+            return
+        super()._landed(call, request, signature, progress, done, reply)

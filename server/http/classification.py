@@ -1,0 +1,35 @@
+"""The classification extension: the best classes of each row as `value:index:label` strings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from server.http.signature import WantedOutput
+from server.http.tensors import Array, object_array
+
+LABELLED = frozenset({"probabilities", "scores", "conformal_set"})
+"""Outputs whose last dimension is the ensemble's classes."""
+
+
+def best(array: Array, wanted: WantedOutput, classes: tuple[str, ...]) -> Array:
+    """Object array `[n, k]` of strings, best first; an equal value keeps the lower index first.
+
+    `array` is `[n, …]`; everything behind the rows is one list of values, as in Triton. k is at most its length.
+    """
+    flat = array.reshape(array.shape[0], -1)
+    labels = classes if wanted.tensor.name in LABELLED else ()
+    k = min(wanted.classes, flat.shape[1])
+    keys = -flat.astype(np.float64, copy=False)
+    order = np.argsort(keys, axis=1, kind="stable")[:, :k]
+    strings = [
+        f"{value}:{index}:{labels[index]}" if labels else f"{value}:{index}"
+        for values, indices in zip(_values(flat, order), order.tolist(), strict=True)
+        for value, index in zip(values, indices, strict=True)
+    ]
+    return object_array(strings).reshape(array.shape[0], k)
+
+
+def _values(flat: Array, order: Array) -> list[list[str]]:
+    """The chosen values as text; numpy writes the shortest digits that read back as the same float32."""
+    chosen = np.take_along_axis(flat, order, axis=1)
+    return [list(map(str, row)) for row in chosen]

@@ -1,0 +1,277 @@
+"""One prediction request, from bytes to bytes, for whatever reads sockets around it.
+
+Nothing here knows a web framework: `answer` is all that a protocol class or an ASGI application needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from server.errors import ServerError, Superseded, UnsupportedMedia
+from server.http import oip_response, v1_response
+from server.http.call import Call
+from server.http.compression import MIN_BYTES, chosen, compress, decompress
+from server.http.compression import OFF_LOOP_BYTES as COMPRESS_OFF_LOOP_BYTES
+from server.http.errors import Outcome, error_reply, internal_error_reply, row_of, shown
+from server.http.images import MEDIA_TYPES
+from server.http.limits import OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Limits
+from server.http.oip_request import decode_request, header_length_of
+from server.http.reply import Reply
+from server.http.request import InferRequest
+from server.http.signature import Signature, Signatures
+from server.http.v1_request import decode_predict
+
+if TYPE_CHECKING:
+    from server.metrics import Metrics
+    from server.serving.batch import Answer
+    from server.serving.manager import Manager
+    from server.serving.reply import DirectReply
+    from server.serving.servable import Servable
+
+ATTEMPTS = 8
+"""Swaps that one request may run into between routing and submission before it gives up with 503."""
+V2_MEDIA = frozenset({"", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"})
+"""Content types of an infer body: tritonclient sends none or octet-stream, `curl -d` says that it sends a form."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a request has come, for its metrics and its error; `started` in seconds of `perf_counter`."""
+
+    started: float
+    ensemble: str = ""
+    version: str = ""
+    id: str = ""
+
+
+class Pending:
+    """A request whose reply will be delivered later; `cancel` withdraws it, and then nothing is delivered."""
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: asyncio.Future[Any] | DirectReply | None = None) -> None:
+        self._work = work
+
+    def cancel(self) -> None:
+        """Withdraw the request: rows that have not started are not computed. Does nothing once delivered."""
+        if self._work is not None:
+            self._work.cancel()
+
+
+class Inference:
+    """Answers prediction requests. Event-loop thread only; heavy decoding and encoding go to `executor`."""
+
+    def __init__(self, manager: Manager, metrics: Metrics, limits: Limits, executor: Executor | None = None) -> None:
+        self.limits = limits
+        self._manager = manager
+        self._metrics = metrics
+        self._executor = executor
+        self._signatures = Signatures()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(self, call: Call, body: bytes) -> Reply:
+        """The reply, errors included; only cancellation passes through. Counts the request by its outcome."""
+        progress = _Progress(time.perf_counter())
+        try:
+            reply, outcome = await self._predict(call, body, progress)
+        except asyncio.CancelledError:
+            self._count(progress, "cancelled")
+            raise
+        except Exception as error:
+            reply, outcome = _failure(error, progress)
+        self._count(progress, outcome)
+        return reply
+
+    def answer_nowait(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending:
+        """The same without a task: `done` gets the reply, at once where it is an error, else from the event loop.
+
+        Requests whose decoding or encoding would hold up the loop get a task after all.
+        """
+        progress = _Progress(time.perf_counter())
+        try:
+            arrived = asyncio.get_running_loop().time()
+            servable, signature = self._route(call, progress)
+            if call.content_encoding is not None or _heavy_to_decode(call, body, signature):
+                return self._in_task(call, body, done)
+            request = self._decode_now(call, body, signature)
+            progress.id = request.id
+            entry = servable.entry(request.feeds, request.rows, request.outputs, _deadline(arrived, request, servable))
+            servable.submit_nowait(entry)
+        except Superseded:
+            return self._in_task(call, body, done)
+        except Exception as error:
+            done(self._counted(_failure(error, progress), progress))
+            return Pending()
+        entry.reply.add_done_callback(partial(self._landed, call, request, signature, progress, done))
+        return Pending(entry.reply)
+
+    def refuse(self, error: ServerError) -> Reply:
+        """The reply to a request that went wrong before its body was read, counted."""
+        self._metrics.request("", "", row_of(error)[1], 0.0)
+        return error_reply(error)
+
+    def abandoned(self) -> None:
+        """Count a request whose client left before its body was there."""
+        self._metrics.request("", "", "cancelled", 0.0)
+
+    async def _predict(self, call: Call, body: bytes, progress: _Progress) -> tuple[Reply, Outcome]:
+        arrived = asyncio.get_running_loop().time()
+        if call.content_encoding is not None:
+            body = await self._off_loop(partial(decompress, body, call.content_encoding, self.limits.max_body_bytes))
+        for attempt in range(1, ATTEMPTS + 1):
+            servable, signature = self._route(call, progress)
+            decode = partial(self._decode_now, call, body, signature)
+            request = await self._off_loop(decode) if _heavy_to_decode(call, body, signature) else decode()
+            progress.id = request.id
+            deadline = _deadline(arrived, request, servable)
+            try:
+                answer = await servable.submit(request.feeds, request.rows, request.outputs, deadline)
+            except Superseded:
+                if attempt == ATTEMPTS:
+                    raise
+                continue
+            encode = partial(_encode_now, call, request, answer, signature)
+            reply = await self._off_loop(encode) if _heavy_to_encode(call, request, answer) else encode()
+            return reply, "degraded" if answer.missing else "ok"
+        raise AssertionError("the last attempt raises: this is a bug")
+
+    def _route(self, call: Call, progress: _Progress) -> tuple[Servable, Signature]:
+        servable = self._manager.route(call.target.name, call.target.version, call.target.label)
+        progress.ensemble, progress.version = servable.name, str(servable.version)
+        return servable, self._signatures.of(servable)
+
+    def _decode_now(self, call: Call, body: bytes, signature: Signature) -> InferRequest:
+        if call.protocol == "v1":
+            return decode_predict(body, call.content_type, signature, self.limits)
+        _check_media(call.content_type)
+        return decode_request(body, header_length_of(call.header_length, len(body)), signature, self.limits)
+
+    def _landed(
+        self,
+        call: Call,
+        request: InferRequest,
+        signature: Signature,
+        progress: _Progress,
+        done: Callable[[Reply], None],
+        reply: asyncio.Future[Answer] | DirectReply,
+    ) -> None:
+        """The batch is through: encode and deliver."""
+        if reply.cancelled():
+            self._count(progress, "cancelled")
+            return
+        try:
+            answer = reply.result()
+            encode = partial(_encode_now, call, request, answer, signature)
+            outcome: Outcome = "degraded" if answer.missing else "ok"
+            if _heavy_to_encode(call, request, answer):
+                self._own(self._deliver(encode, outcome, progress, done))
+                return
+            answered = encode(), outcome
+        except Exception as error:
+            answered = _failure(error, progress)
+        done(self._counted(answered, progress))
+
+    async def _deliver(
+        self, encode: Callable[[], Reply], outcome: Outcome, progress: _Progress, done: Callable[[Reply], None]
+    ) -> None:
+        try:
+            answered = await self._off_loop(encode), outcome
+        except Exception as error:
+            answered = _failure(error, progress)
+        done(self._counted(answered, progress))
+
+    def _in_task(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending:
+        async def answer() -> None:
+            done(await self.answer(call, body))
+
+        return Pending(self._own(answer()))
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that is referred to until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _counted(self, answered: tuple[Reply, Outcome], progress: _Progress) -> Reply:
+        self._count(progress, answered[1])
+        return answered[0]
+
+    def _count(self, progress: _Progress, outcome: Outcome) -> None:
+        self._metrics.request(progress.ensemble, progress.version, outcome, time.perf_counter() - progress.started)
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _failure(error: Exception, progress: _Progress) -> tuple[Reply, Outcome]:
+    """Any error as reply and outcome; one that nobody foresaw gives the client an id and the log the traceback."""
+    if isinstance(error, ServerError):
+        return error_reply(error), row_of(error)[1]
+    return internal_error_reply(error, progress.id), "error"
+
+
+def _deadline(arrived: float, request: InferRequest, servable: Servable) -> float:
+    """Seconds of the loop's clock: the client's own timeout, else the ensemble's."""
+    return arrived + (request.timeout_s or servable.manifest.batching.timeout_s)
+
+
+def _encode_now(call: Call, request: InferRequest, answer: Answer, signature: Signature) -> Reply:
+    encode = oip_response.encode_answer if call.protocol == "v2" else v1_response.encode_predictions
+    reply = encode(request, answer.outputs, signature, answer.missing)
+    coding = chosen(call.accept_encoding) if len(reply.body) >= MIN_BYTES else None
+    return reply if coding is None else _compressed(reply, coding)
+
+
+def _check_media(content_type: str | None) -> None:
+    media = _media(content_type)
+    if media not in V2_MEDIA:
+        raise UnsupportedMedia(
+            f"Content-Type: {shown(media)} given, expected application/json or application/octet-stream"
+        )
+
+
+def _heavy_to_decode(call: Call, body: bytes, signature: Signature) -> bool:
+    """Whether decoding takes so long that other requests would notice: much JSON, many strings, any image."""
+    if len(body) > OFF_LOOP_BYTES:
+        json_bytes = header_length_of(call.header_length, len(body)) if call.protocol == "v2" else None
+        return json_bytes is None or json_bytes > OFF_LOOP_BYTES or _has_strings(signature)
+    if call.protocol == "v2":
+        return False
+    # An image of a few bytes can hold megapixels, as a body or as base64 in JSON.
+    return any(i.image is not None for i in signature.inputs.values()) and (
+        _media(call.content_type) in MEDIA_TYPES or b"b64" in body
+    )
+
+
+def _has_strings(signature: Signature) -> bool:
+    return any(not tensor.kind.size for tensor in signature.inputs.values())
+
+
+def _heavy_to_encode(call: Call, request: InferRequest, answer: Answer) -> bool:
+    """The same for encoding: many numbers as JSON, or enough of them to compress."""
+    arrays = answer.outputs
+    if request.rows == 1 and len(arrays) <= 2 and call.accept_encoding is None:
+        return False
+    binary = {wanted.tensor.name for wanted in request.wanted if wanted.binary and wanted.tensor.kind.size}
+    if sum(array.size for name, array in arrays.items() if name not in binary) > OFF_LOOP_ELEMENTS:
+        return True
+    size = sum(array.nbytes if name in binary else 12 * array.size for name, array in arrays.items())
+    return size > COMPRESS_OFF_LOOP_BYTES and chosen(call.accept_encoding) is not None
+
+
+def _compressed(reply: Reply, coding: str) -> Reply:
+    headers = (*reply.headers, (b"content-encoding", coding.encode()), (b"vary", b"accept-encoding"))
+    return Reply(reply.status, headers, compress(reply.body, coding))
+
+
+def _media(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()

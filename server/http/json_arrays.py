@@ -1,0 +1,128 @@
+"""JSON numbers, booleans and strings to arrays and back.
+
+Measured for 64 / 3,072 / 150,528 numbers in µs: msgspec's typed list and numpy 3.7 / 160 / 7,700, the same with
+orjson 3.7 / 145 / 11,700, `np.fromstring` 15 / 670 / 35,000.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Raw
+
+from server.errors import MalformedRequest
+from server.http.errors import from_msgspec
+from server.http.limits import MAX_DIMENSIONS
+from server.http.tensors import Array, Datatype
+
+_WHITESPACE = b" \t\r\n"
+_SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
+_encoder = msgspec.json.Encoder()
+
+
+@cache
+def _decoder(scalar: str, depth: int) -> msgspec.json.Decoder[list[Any]]:
+    kind: Any = _SCALARS[scalar]
+    for _ in range(depth):
+        kind = list[kind]
+    return msgspec.json.Decoder(kind)
+
+
+def depth_of(raw: Raw | bytes) -> int:
+    """How many arrays open before the first value; 0 for a value that is no array. Reads no further."""
+    head = _head(raw)
+    return len(head) - len(head.lstrip(b"["))
+
+
+def first_value(raw: Raw | bytes) -> bytes:
+    """The first byte of the first value inside all arrays: `{` of an object, `"` of a string, a digit, ..."""
+    return _head(raw).lstrip(b"[")[:1]
+
+
+def _head(raw: Raw | bytes) -> bytes:
+    """The beginning without whitespace, long enough to hold the first value."""
+    view = memoryview(raw)
+    size = 48
+    head = view[:size].tobytes().translate(None, _WHITESPACE)
+    while not head.lstrip(b"[") and size < len(view):
+        size *= 16
+        head = view[:size].tobytes().translate(None, _WHITESPACE)
+    return head
+
+
+def array_of(raw: Raw | bytes, kind: Datatype, field: str) -> Array:
+    """The array written as JSON, flat or nested, in the shape it is nested.
+
+    Every scalar must be of the datatype's own kind: no strings for numbers, no 1.0 for integers, no 0 for booleans.
+    Raises MalformedRequest with the path of what is wrong.
+    """
+    depth = depth_of(raw)
+    if not 1 <= depth <= MAX_DIMENSIONS:
+        given = "no array" if depth == 0 else f"more than {MAX_DIMENSIONS} nested arrays"
+        raise MalformedRequest(f"{field}: {given} given, expected an array of {kind.name}")
+    values = decode(_decoder(kind.scalar, depth), raw, field)
+    if kind.scalar == "str":
+        return _strings(values, depth, field)
+    try:
+        with np.errstate(over="raise"):
+            return np.array(values, kind.dtype)
+    except (OverflowError, FloatingPointError) as error:
+        raise MalformedRequest(_out_of_range(values, kind, field)) from error
+    except ValueError as error:
+        raise MalformedRequest(f"{field}: nested arrays differ in length") from error
+
+
+def decode(decoder: msgspec.json.Decoder[Any], raw: Raw | bytes | memoryview, field: str) -> Any:
+    """What `decoder` makes of `raw`; MalformedRequest that begins with the field for anything it may raise."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise from_msgspec(error, field) from error
+    except msgspec.DecodeError as error:
+        if not len(memoryview(raw)):
+            raise MalformedRequest(f"{field or 'body'}: is empty, expected JSON") from error
+        raise MalformedRequest(f"{field or 'body'}: {_lower(str(error))}") from error
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(f"{field or 'body'}: JSON is not UTF-8") from error
+    except RecursionError as error:
+        raise MalformedRequest(f"{field or 'body'}: JSON is nested too deep") from error
+
+
+def text(array: Array) -> bytes:
+    """The array as JSON, nested as its shape; NaN and infinities become null.
+
+    A float32 is written as the double of the same value, which reads back as the same float32.
+    """
+    return _encoder.encode(array.tolist())
+
+
+def _strings(values: list[Any], depth: int, field: str) -> Array:
+    array = np.array(values, object)
+    if array.ndim != depth:
+        raise MalformedRequest(f"{field}: nested arrays differ in length")
+    return array
+
+
+def _out_of_range(values: list[Any], kind: Datatype, field: str) -> str:
+    """Names the first number that does not fit."""
+    info: Any = (np.iinfo if kind.scalar == "int" else np.finfo)(kind.dtype)
+    # Python's own numbers: a numpy limit would be compared in floating point.
+    least, most = (int(info.min), int(info.max)) if kind.scalar == "int" else (float(info.min), float(info.max))
+    return f"{field}{_first_outside(values, least, most)}: out of range, {kind.name} is from {least} to {most}"
+
+
+def _first_outside(values: list[Any], least: float, most: float) -> str:
+    for index, value in enumerate(values):
+        if isinstance(value, list):
+            if found := _first_outside(value, least, most):
+                return f"[{index}]{found}"
+        elif not least <= value <= most:
+            return f"[{index}] {str(value)[:40]}"
+    return ""
+
+
+def _lower(message: str) -> str:
+    return message if message.startswith("JSON") else message[:1].lower() + message[1:]

@@ -1,0 +1,58 @@
+"""Open Inference Protocol answers: JSON, with raw tensors behind it where the client wants them so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from server.http import json_arrays
+from server.http.classification import best
+from server.http.reply import BINARY, HEADER_LENGTH, JSON, Headers, Reply
+from server.http.request import InferRequest
+from server.http.signature import Signature, WantedOutput
+from server.http.tensors import DATATYPES, Array, to_bytes
+
+_encoder = msgspec.json.Encoder()
+_BYTES_PREFIX = b',"datatype":"BYTES","shape":['
+
+
+def encode_answer(
+    request: InferRequest, outputs: Mapping[str, Array], signature: Signature, missing: tuple[str, ...] = ()
+) -> Reply:
+    """The answer to `request`; `outputs` are arrays `[rows, …]`, `missing` the members left out. Any thread."""
+    blobs: list[bytes] = []
+    tensors = [_tensor(wanted, outputs[wanted.tensor.name], signature, blobs) for wanted in request.wanted]
+    parts = [b"{", signature.model_head]
+    if request.id:
+        parts += (b',"id":', _encoder.encode(request.id))
+    if missing:
+        parts += (b',"parameters":', _encoder.encode({"degraded": True, "missing": ",".join(missing)}))
+    parts += (b',"outputs":[', b",".join(tensors), b"]}")
+    head = b"".join(parts)
+    marks = marks_of(signature, missing)
+    if not any(wanted.binary for wanted in request.wanted):
+        return Reply(200, (JSON, *marks), head)
+    length = (HEADER_LENGTH, b"%d" % len(head))
+    return Reply(200, (BINARY, length, *marks), b"".join((head, *blobs)))
+
+
+def marks_of(signature: Signature, missing: tuple[str, ...]) -> Headers:
+    """Headers that name the version that answered and the members it did without."""
+    version = (b"tutti-version", b"%d" % signature.version)
+    return (version, (b"tutti-degraded", ",".join(missing).encode())) if missing else (version,)
+
+
+def _tensor(wanted: WantedOutput, array: Array, signature: Signature, blobs: list[bytes]) -> bytes:
+    """One entry of `outputs`; its raw bytes, where it is binary, are added to `blobs`."""
+    tensor, kind, prefix = wanted.tensor, wanted.tensor.kind, wanted.tensor.prefix
+    if wanted.classes:
+        array = best(array, wanted, signature.manifest.classes)
+        kind = DATATYPES["BYTES"]
+        prefix = _encoder.encode({"name": tensor.name})[:-1] + _BYTES_PREFIX
+    shape = ",".join(map(str, array.shape)).encode()
+    if not wanted.binary:
+        return b"".join((prefix, shape, b'],"data":', json_arrays.text(array.reshape(-1)), b"}"))
+    blob = to_bytes(array, kind)
+    blobs.append(blob)
+    return b'%b%b],"parameters":{"binary_data_size":%d}}' % (prefix, shape, len(blob))

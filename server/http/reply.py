@@ -1,0 +1,33 @@
+"""What goes back to the client, before any framework has touched it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+JSON = (b"content-type", b"application/json")
+BINARY = (b"content-type", b"application/octet-stream")
+HEADER_LENGTH = b"inference-header-content-length"
+
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer: status, headers in lower case without the content length, and the body."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers with the body's length."""
+        return [*self.headers, (b"content-length", b"%d" % len(self.body))]
+
+
+def json_reply(content: object, status: int = 200, headers: Headers = ()) -> Reply:
+    """`content` as JSON; NaN and infinities become null."""
+    return Reply(status, (JSON, *headers), _encoder.encode(content))

@@ -1,0 +1,49 @@
+"""TensorFlow Serving's routes but for predict: which models and versions there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litestar import Request, get
+from litestar.handlers import HTTPRouteHandler
+
+from server.http.call import target_in
+from server.http.errors import without_paths
+from server.http.metadata import version_status
+from server.http.openapi import error_responses
+from server.http.shapes import V1Models, V1Status, VersionStatus
+
+if TYPE_CHECKING:
+    from server.serving.manager import Manager
+
+
+def v1_routes(manager: Manager) -> list[HTTPRouteHandler]:
+    """The handlers, bound to `manager`."""
+
+    @get("/v1/models", sync_to_thread=False, tags=["TensorFlow Serving"])
+    def models() -> V1Models:
+        """Names of the ensembles that answer."""
+        return V1Models(sorted({entry.name for entry in manager.index() if entry.state == "READY"}))
+
+    @get(
+        ["/v1/models/{name:str}", "/v1/models/{name:str}/versions/{version:str}"],
+        sync_to_thread=False,
+        tags=["TensorFlow Serving"],
+        responses=error_responses(404, 503),
+    )
+    def status(request: Request[Any, Any, Any]) -> V1Status:
+        """Whether an ensemble answers, and the state of its versions."""
+        target = target_in(request.path_params)
+        if target.version is not None:
+            manager.route(target.name, target.version)
+        ready = manager.ensemble_ready(target.name, target.version)
+        chosen = None if target.version is None else str(target.version)
+        found = [_public(each) for each in version_status(manager, target.name) if chosen in (None, each.version)]
+        return V1Status(target.name, ready, found)
+
+    return [models, status]
+
+
+def _public(status: VersionStatus) -> VersionStatus:
+    message = without_paths(status.status["error_message"])
+    return VersionStatus(status.version, status.state, {**status.status, "error_message": message})

@@ -1,0 +1,288 @@
+"""The short way in: prediction requests answered inside uvicorn's httptools protocol.
+
+Litestar costs 35–100 µs a request, a small ensemble computes for 20 (measured, docs/performance.md). So a POST to
+an infer or predict path whose body is short and whose headers ask for nothing special is decoded, queued and
+answered here; every other request goes to the application unchanged, on the same connection, in its turn.
+Decoding, limits, errors and metrics are the same functions on both ways.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from typing import cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from server.errors import ServerError
+from server.http.call import Call, Protocol, Target, call_of, target_of, without_verb
+from server.http.errors import BodyTimeout
+from server.http.infer import Inference, Pending
+from server.http.rates import RateLimit
+from server.http.reply import Reply
+
+SHORT_BODY_BYTES = 256 * 1024
+"""Longer bodies take the long way: their decoding leaves the loop, and the framework's share no longer counts."""
+KNOWN_PATHS = 4096
+"""Paths remembered; a client that asks for more makes them be parsed anew, nothing else."""
+SPECIAL = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"content-encoding", b"accept-encoding"})
+"""Headers that send a request the long way; `accept-encoding` only where it names a coding that we have."""
+
+Route = tuple[Protocol, Target]
+_STATUS = {200: b"HTTP/1.1 200 OK\r\n"}
+
+
+class ShortCycle:
+    """One request on the short way, with the face that uvicorn's protocol expects of a cycle."""
+
+    __slots__ = ("body", "call", "disconnected", "keep_alive", "message_event", "more_body", "pending",
+                 "response_complete")  # fmt: skip
+
+    def __init__(self, call: Call, keep_alive: bool) -> None:
+        self.call = call
+        self.keep_alive = keep_alive
+        self.body: bytes | bytearray = b""
+        self.more_body = True
+        self.response_complete = False
+        self.disconnected = False
+        self.pending: Pending | None = None
+        self.message_event = _Nobody
+
+
+class _Nobody:
+    """The event that nobody waits for: a short cycle has no task."""
+
+    @staticmethod
+    def set() -> None:
+        """Nothing to wake."""
+
+
+class ShortWay(HttpToolsProtocol):
+    """uvicorn's httptools protocol with the prediction paths answered in it."""
+
+    inference: Inference
+    rate: RateLimit | None
+    routes: dict[bytes, Route | None]
+    _short: ShortCycle | None = None
+    """The newest request, where it took the short way."""
+    _reading_head = False
+    _slow_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # uvicorn arms this only behind an answer, so that a client that never asks stays for ever, and anew behind
+        # each: two timers a request. One for the connection that looks when it was last busy does both.
+        self._idle_since: float | None = self.loop.time()
+        self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
+
+    def _check_idle(self) -> None:
+        """Close the connection when it has been idle for the keep-alive time; else look again when it would be."""
+        idle_s = 0.0 if self._idle_since is None else self.loop.time() - self._idle_since
+        if idle_s < self.timeout_keep_alive:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive - idle_s, self._check_idle)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None  # what uvicorn calls at every sign of life
+
+    def on_response_complete(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._reading_head or (self._short is not None and self._short.more_body):
+            if self._slow_timer is None:
+                self._slow_timer = self.loop.call_later(self.inference.limits.body_timeout_s, self._too_slow)
+        elif self._slow_timer is not None:
+            self._slow_timer.cancel()
+            self._slow_timer = None
+
+    def _too_slow(self) -> None:
+        """The client trickles its head or its short body: say so and close."""
+        self._slow_timer = None
+        seconds = self.inference.limits.body_timeout_s
+        part = "headers" if self._reading_head else "body"
+        reply = self.inference.refuse(BodyTimeout(f"{part}: did not arrive within {seconds:g} s"))
+        if self._short is not None:
+            self._short.response_complete = True
+        if not self._busy():
+            self._write(reply, keep_alive=False)
+        self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._reading_head = True
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._special = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in SPECIAL and (name != b"accept-encoding" or b"gzip" in value or b"deflate" in value):
+            self._special = True
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._reading_head = False
+        if not self._start_short():
+            self._start_long()
+
+    def _start_short(self) -> bool:
+        """Whether the request may take the short way, which it then does."""
+        if self._special or self.parser.get_method() != b"POST" or self._busy() or self._crowded():
+            return False
+        route = self._route()
+        if route is None:
+            return False
+        try:
+            call = call_of(route[0], route[1], self.headers)
+            length = call.content_length
+            if length is None or not length.isdigit() or len(length) > 7 or int(length) > self._longest:
+                return False
+            if self.rate is not None:
+                self.rate.take(self.client[0] if self.client else "")
+        except ServerError:
+            return False  # the long way refuses it again, with all that a refusal before the body needs
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        self._short = ShortCycle(call, keep_alive)
+        self.cycle = cast(RequestResponseCycle, self._short)
+        return True
+
+    def _busy(self) -> bool:
+        """An earlier request of this connection is not answered, or its answers are not read."""
+        return (self.cycle is not None and not self.cycle.response_complete) or self.flow.write_paused
+
+    def _crowded(self) -> bool:
+        limit = self.limit_concurrency
+        return limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit)
+
+    @property
+    def _longest(self) -> int:
+        return min(SHORT_BODY_BYTES, self.inference.limits.max_body_bytes)
+
+    def _route(self) -> Route | None:
+        try:
+            return self.routes[self.url]
+        except KeyError:
+            if len(self.routes) >= KNOWN_PATHS:
+                self.routes.clear()
+            found = self.routes[self.url] = parse_route(self.url)
+            return found
+
+    def _start_long(self) -> None:
+        """What uvicorn does, with the scope that `on_message_begin` there makes for every request."""
+        self._short = None
+        self.scope = {  # type: ignore[typeddict-item]
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,  # type: ignore[typeddict-item]
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self._short
+        if cycle is not None:
+            cycle.body = cycle.body + body if cycle.body else body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        cycle = self._short
+        if cycle is None:
+            super().on_message_complete()
+            return
+        cycle.more_body = False
+        if not cycle.response_complete:
+            cycle.pending = self.inference.answer_nowait(
+                cycle.call, bytes(cycle.body), lambda reply: self._deliver(cycle, reply)
+            )
+
+    def _deliver(self, cycle: ShortCycle, reply: Reply) -> None:
+        """Write the answer and go on with what the client pipelined."""
+        cycle.response_complete = True
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        self._write(reply, keep_alive=cycle.keep_alive)
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _write(self, reply: Reply, *, keep_alive: bool) -> None:
+        parts = [_status_line(reply.status)]
+        for name, value in reply.headers:
+            parts += (name, b": ", value, b"\r\n")
+        end = b"content-length: %d\r\n\r\n" if keep_alive else b"content-length: %d\r\nconnection: close\r\n\r\n"
+        parts += (end % len(reply.body), reply.body)
+        self.transport.write(b"".join(parts))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._idle_timer.cancel()
+        if self._slow_timer is not None:
+            self._slow_timer.cancel()
+        cycle = self._short
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            if cycle.pending is not None:
+                cycle.pending.cancel()
+            else:
+                self.inference.abandoned()
+        super().connection_lost(exc)
+
+
+def parse_route(url: bytes) -> Route | None:
+    """The prediction that a path asks for; None for every other path, and for names that the long way must refuse."""
+    parts = url.split(b"/")
+    if b"%" in url or b"?" in url or len(parts) < 4 or parts[2] != b"models":
+        return None
+    try:
+        texts = [part.decode("ascii") for part in parts[3:]]
+        if parts[1] == b"v2" and texts[-1] == "infer":
+            return ("v2", _target(texts[:-1]))
+        if parts[1] == b"v1":
+            return ("v1", _target([*texts[:-1], without_verb(texts[-1])]))
+    except (ServerError, UnicodeDecodeError, ValueError):
+        return None
+    return None
+
+
+def _target(texts: list[str]) -> Target:
+    """`[name]`, `[name, "versions", v]` or `[name, "labels", l]`; ValueError for anything else."""
+    if len(texts) == 1:
+        return target_of(texts[0])
+    name, kind, value = texts
+    if kind == "versions":
+        return target_of(name, value)
+    if kind == "labels":
+        return target_of(name, None, value)
+    raise ValueError(kind)
+
+
+def protocol_for(inference: Inference, rate: RateLimit | None) -> type[ShortWay]:
+    """A protocol class for uvicorn's `http` setting, bound to one inference."""
+
+    class Bound(ShortWay):
+        pass
+
+    Bound.inference, Bound.rate, Bound.routes = inference, rate, {}
+    return Bound
+
+
+def _status_line(status: int) -> bytes:
+    found = _STATUS.get(status)
+    if found is None:
+        found = _STATUS[status] = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode("ascii")
+    return found

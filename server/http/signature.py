@@ -1,0 +1,164 @@
+"""What decoding and encoding need to know of one served version, prepared once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from model_repo import ImageInput, Input, Manifest, TextInput
+from server.errors import InvalidTensor
+from server.http.errors import shown
+from server.http.tensors import DATATYPES, Datatype
+
+if TYPE_CHECKING:
+    from server.serving.servable import Servable
+
+KEPT = 1024
+"""Signatures kept; beyond that all are made anew, which only costs their making."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputTensor:
+    """One declared input: `shape` with -1 for the rows and for any length."""
+
+    name: str
+    kind: Datatype
+    shape: tuple[int, ...]
+    image: ImageInput | None
+    text: TextInput | None
+    row: list[int] | None
+    """A row's dimensions, where none of them may vary."""
+    row_elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTensor:
+    """One output offered; `prefix` is its JSON up to the numbers of its shape."""
+
+    name: str
+    kind: Datatype
+    shape: tuple[int, ...]
+    prefix: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WantedOutput:
+    """One output as the client wants it: binary or JSON; `classes` > 0 asks for the best so many as strings."""
+
+    tensor: OutputTensor
+    binary: bool
+    classes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Inputs in the manifest's order, outputs, and the parts of an answer that never change."""
+
+    ensemble: str
+    version: int
+    manifest: Manifest
+    inputs: Mapping[str, InputTensor]
+    outputs: Mapping[str, OutputTensor]
+    default_outputs: tuple[str, ...]
+    default_wanted: tuple[tuple[WantedOutput, ...], tuple[WantedOutput, ...]]
+    """The default outputs as JSON, and as binary."""
+    selections: dict[tuple[str, ...], tuple[str, ...]]
+    """Requested names → one shared tuple, so that the batcher sees by identity that a batch wants the same."""
+    model_head: bytes
+    """`"model_name":"…","model_version":"…"`."""
+
+    @property
+    def only_input(self) -> InputTensor | None:
+        """The single input, where there is one."""
+        return next(iter(self.inputs.values())) if len(self.inputs) == 1 else None
+
+    def output(self, name: str, field: str) -> OutputTensor:
+        """The output called `name`; InvalidTensor lists what there is."""
+        found = self.outputs.get(name)
+        if found is None:
+            raise InvalidTensor(
+                f"{field}: ensemble '{self.ensemble}' has no output {shown(name)}; it has {', '.join(self.outputs)}"
+            )
+        return found
+
+    def input(self, name: str, field: str) -> InputTensor:
+        """The input called `name`; InvalidTensor lists what there is."""
+        found = self.inputs.get(name)
+        if found is None:
+            raise InvalidTensor(
+                f"{field}: ensemble '{self.ensemble}' has no input {shown(name)}; it takes {', '.join(self.inputs)}"
+            )
+        return found
+
+    def selection(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The same names as the one tuple that every request for them shares."""
+        found = self.selections.get(names)
+        if found is None:
+            if len(self.selections) >= KEPT:
+                self.selections.clear()
+            found = self.selections[names] = names
+        return found
+
+
+def signature_of(servable: Servable) -> Signature:
+    """The signature of a servable."""
+    manifest, ensemble = servable.manifest, servable.ensemble
+    inputs = {i.name: _input(i) for i in manifest.inputs}
+    outputs = {
+        name: OutputTensor(name, DATATYPES[spec.datatype], spec.shape, _prefix(name, spec.datatype))
+        for name, spec in ensemble.outputs.items()
+    }
+    default = [outputs[name] for name in ensemble.default_outputs]
+    head = msgspec.json.encode({"model_name": servable.name, "model_version": str(servable.version)})
+    return Signature(
+        ensemble=servable.name,
+        version=servable.version,
+        manifest=manifest,
+        inputs=inputs,
+        outputs=outputs,
+        default_outputs=ensemble.default_outputs,
+        default_wanted=(
+            tuple(WantedOutput(tensor, binary=False) for tensor in default),
+            tuple(WantedOutput(tensor, binary=True) for tensor in default),
+        ),
+        selections={},
+        model_head=head[1:-1],
+    )
+
+
+class Signatures:
+    """Signatures by ensemble and version, made on first use. Event-loop thread only."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, int], Signature] = {}
+
+    def of(self, servable: Servable) -> Signature:
+        """The servable's signature; made anew when another manifest took its name and version."""
+        key = (servable.name, servable.version)
+        found = self._made.get(key)
+        if found is None or found.manifest is not servable.manifest:
+            if len(self._made) >= KEPT:
+                self._made.clear()
+            found = self._made[key] = signature_of(servable)
+        return found
+
+
+def _input(declared: Input) -> InputTensor:
+    row = declared.shape[1:]
+    return InputTensor(
+        name=declared.name,
+        kind=DATATYPES[declared.datatype],
+        shape=declared.shape,
+        image=declared.image,
+        text=declared.text,
+        row=None if -1 in row else list(row),
+        row_elements=prod(row),
+    )
+
+
+def _prefix(name: str, kind: str) -> bytes:
+    return msgspec.json.encode({"name": name, "datatype": kind})[:-1] + b',"shape":['

@@ -1,0 +1,38 @@
+"""TensorFlow Serving's predict answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from server.http import json_arrays
+from server.http.oip_response import marks_of
+from server.http.reply import JSON, Reply
+from server.http.request import InferRequest
+from server.http.signature import Signature
+from server.http.tensors import Array
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_predictions(
+    request: InferRequest, outputs: Mapping[str, Array], signature: Signature, missing: tuple[str, ...] = ()
+) -> Reply:
+    """`predictions` by rows or `outputs` by columns, as the question was; plain values where there is one output.
+
+    The version and the members left out are named in headers, as the format has no place for them. Any thread.
+    """
+    return Reply(200, (JSON, *marks_of(signature, missing)), _body(request, outputs))
+
+
+def _body(request: InferRequest, outputs: Mapping[str, Array]) -> bytes:
+    key = b"predictions" if request.layout == "rows" else b"outputs"
+    if len(request.outputs) == 1:
+        values = json_arrays.text(outputs[request.outputs[0]])
+        return b'{"%b":%b}' % (key, values)
+    columns = {name: outputs[name].tolist() for name in request.outputs}
+    if request.layout == "columns":
+        return _encoder.encode({"outputs": columns})
+    rows = zip(*columns.values(), strict=True)
+    return _encoder.encode({"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})

@@ -1,0 +1,283 @@
+"""Metrics: plain cells that the event loop adds to, and one collector that shows them to Prometheus.
+
+Every cell is written on the event loop's thread only, so that adding costs no lock: 0.1 µs a counter and 0.4 µs a
+histogram where prometheus_client's own take 1.2 and 2.2 µs (measured side by side). prometheus_client keeps the
+exposition, content negotiation and the process metrics.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.core import Metric as Family
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+SECONDS = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Bounds in seconds; a tiny ensemble answers in 100 µs, a deadline is at most minutes."""
+ROWS = tuple(float(1 << power) for power in range(13))
+UNIT = tuple(round(step / 20, 2) for step in range(1, 21))
+RETIRED_VERSIONS = 4
+"""Series of the last retired versions stay, so that a scrape after the swap still sees their last values."""
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a metric is: name, kind, labels, help, and bounds of a histogram."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: Labels
+    help: str
+    bounds: tuple[float, ...] = ()
+
+
+_EV = ("ensemble", "version")
+SPECS: tuple[Spec, ...] = (
+    Spec("tutti_requests_total", "counter", (*_EV, "outcome"), "Prediction requests by how they ended."),
+    Spec("tutti_request_seconds", "histogram", _EV, "From the whole request read to the answer encoded.", SECONDS),
+    Spec("tutti_queue_seconds", "histogram", _EV, "A request's wait for its batch to start.", SECONDS),
+    Spec("tutti_compute_seconds", "histogram", _EV, "One batch: members and fusion.", SECONDS),
+    Spec("tutti_member_seconds", "histogram", (*_EV, "member"), "One member in one batch, where its plan runs "
+         "members apart.", SECONDS),
+    Spec("tutti_fusion_seconds", "histogram", _EV, "Alignment and fusion of one batch.", SECONDS),
+    Spec("tutti_batch_rows", "histogram", _EV, "Rows of a batch.", ROWS),
+    Spec("tutti_queue_rows", "gauge", _EV, "Rows waiting for a lane now."),
+    Spec("tutti_inflight_rows", "gauge", _EV, "Rows being computed now."),
+    Spec("tutti_member_failures_total", "counter", (*_EV, "member", "reason"), "Batches in which a member raised or "
+         "gave NaN, Inf, a wrong shape or no distribution."),
+    Spec("tutti_degraded_total", "counter", _EV, "Requests answered with a member missing."),
+    Spec("tutti_quality_rows_total", "counter", _EV, "Rows looked at for the two metrics below: a sample of the "
+         "batches, at most 100 a second."),
+    Spec("tutti_member_disagreement_total", "counter", (*_EV, "member"), "Sampled rows where the member's class "
+         "differs from the fused one."),
+    Spec("tutti_confidence", "histogram", _EV, "Largest fused probability of a sampled row.", UNIT),
+    Spec("tutti_swap_total", "counter", ("ensemble", "outcome"), "Versions brought into service (ok) or refused "
+         "(reason)."),
+    Spec("tutti_swap_seconds", "histogram", ("ensemble", "phase"), "Phases of a swap: verify, load, golden, measure, "
+         "activate, drain, free.", (*SECONDS, 30.0, 60.0)),
+    Spec("tutti_serving_version", "gauge", ("ensemble",), "The stable version that answers now; 0 where none does."),
+    Spec("tutti_provider_fallback", "gauge", (*_EV, "member"), "1 where a member runs on another execution provider "
+         "than asked for."),
+    Spec("tutti_sessions", "gauge", (), "Loaded onnxruntime sessions."),
+    Spec("tutti_session_bytes", "gauge", (), "Bytes of the ONNX files behind the loaded sessions."),
+    Spec("tutti_fronts", "gauge", (), "Front processes that accept connections; 0 where this process does it itself."),
+    Spec("tutti_front_restarts_total", "counter", (), "Front processes that ended unasked and were started again."),
+    Spec("tutti_repository_errors_total", "counter", (), "Looks at the repository that failed; what is served stays."),
+    Spec("tutti_repository_stale", "gauge", (), "1 while the repository cannot be read."),
+)  # fmt: skip
+
+
+class Cell:
+    """A counter or gauge of one label set."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0.0
+
+
+class Histogram:
+    """Counts per bucket and the sum of what was observed."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+    def merge(self, counts: Sequence[int], total: float) -> None:
+        """Add what another histogram of the same bounds observed."""
+        for index, count in enumerate(counts):
+            self.counts[index] += count
+        self.total += total
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts with their upper bounds, as the exposition format wants them."""
+        cumulative, rows = 0, []
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
+            cumulative += count
+            rows.append((bound, float(cumulative)))
+        return rows
+
+
+@dataclass(slots=True)
+class ServableMetrics:
+    """The cells of one served version, looked up once so that the hot path only adds."""
+
+    compute: Histogram
+    fusion: Histogram
+    queue: Histogram
+    request: Histogram
+    batch_rows: Histogram
+    confidence: Histogram
+    degraded: Cell
+    quality_rows: Cell
+    queue_rows: Cell
+    inflight_rows: Cell
+    member: Mapping[str, Histogram]
+    disagreement: Mapping[str, Cell]
+    outcomes: dict[str, Cell] = field(default_factory=dict)
+
+
+class Metrics:
+    """All metrics of one server, on a registry of its own. Event-loop thread only, `render` included."""
+
+    def __init__(self) -> None:
+        self._specs = {spec.name: spec for spec in SPECS}
+        self._cells: dict[str, dict[Labels, Cell | Histogram]] = {spec.name: {} for spec in SPECS}
+        self._sources: dict[str, Callable[[], float]] = {}
+        self._servables: dict[Labels, ServableMetrics] = {}
+        self._retired: dict[str, list[str]] = {}
+        self.registry = CollectorRegistry()
+        self.registry.register(_Collector(self))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def cell(self, name: str, *labels: str) -> Cell:
+        """The counter or gauge `name` of this label set, made on first use."""
+        found = self._cells[name].get(labels)
+        if found is None:
+            found = self._cells[name][labels] = Cell()
+        assert isinstance(found, Cell), f"{name} is a histogram: this is a bug"
+        return found
+
+    def histogram(self, name: str, *labels: str) -> Histogram:
+        """The histogram `name` of this label set, made on first use."""
+        found = self._cells[name].get(labels)
+        if found is None:
+            found = self._cells[name][labels] = Histogram(self._specs[name].bounds)
+        assert isinstance(found, Histogram), f"{name} is no histogram: this is a bug"
+        return found
+
+    def source(self, name: str, read: Callable[[], float]) -> None:
+        """A gauge without labels that is read at each scrape."""
+        self._sources[name] = read
+
+    def servable(self, ensemble: str, version: int, members: Sequence[str]) -> ServableMetrics:
+        """The cells of one version; the same object when it is loaded again."""
+        key = (ensemble, str(version))
+        if (found := self._servables.get(key)) is not None:
+            return found
+        if key[1] in (retired := self._retired.get(ensemble, [])):
+            retired.remove(key[1])
+        made = self._servables[key] = ServableMetrics(
+            compute=self.histogram("tutti_compute_seconds", *key),
+            fusion=self.histogram("tutti_fusion_seconds", *key),
+            queue=self.histogram("tutti_queue_seconds", *key),
+            request=self.histogram("tutti_request_seconds", *key),
+            batch_rows=self.histogram("tutti_batch_rows", *key),
+            confidence=self.histogram("tutti_confidence", *key),
+            degraded=self.cell("tutti_degraded_total", *key),
+            quality_rows=self.cell("tutti_quality_rows_total", *key),
+            queue_rows=self.cell("tutti_queue_rows", *key),
+            inflight_rows=self.cell("tutti_inflight_rows", *key),
+            member={m: self.histogram("tutti_member_seconds", *key, m) for m in members},
+            disagreement={m: self.cell("tutti_member_disagreement_total", *key, m) for m in members},
+        )
+        return made
+
+    def retire(self, ensemble: str, version: int) -> None:
+        """The version is unloaded: its series go once more than `RETIRED_VERSIONS` of the ensemble have been."""
+        key = (ensemble, str(version))
+        if self._servables.pop(key, None) is None:
+            return
+        retired = self._retired.setdefault(ensemble, [])
+        retired.append(key[1])
+        while len(retired) > RETIRED_VERSIONS:
+            self._drop((ensemble, retired.pop(0)))
+
+    def request(self, ensemble: str, version: str, outcome: str, seconds: float) -> None:
+        """Count one prediction request; `ensemble` and `version` are "" where it never reached one."""
+        servable = self._servables.get((ensemble, version))
+        if servable is None:
+            # A name that is not served would let clients make as many series as they like.
+            self.cell("tutti_requests_total", "", "", outcome).value += 1
+            return
+        cell = servable.outcomes.get(outcome)
+        if cell is None:
+            cell = servable.outcomes[outcome] = self.cell("tutti_requests_total", ensemble, version, outcome)
+        cell.value += 1
+        if outcome == "degraded":
+            servable.degraded.value += 1
+        servable.request.observe(seconds)
+
+    def requests(self, ensemble: str, version: str, outcome: str, buckets: Sequence[int], seconds: float) -> None:
+        """Count requests that finished in another process: counts per bucket of `SECONDS`, and the sum in seconds."""
+        servable = self._servables.get((ensemble, version))
+        if servable is None and version not in self._retired.get(ensemble, ()):
+            self.cell("tutti_requests_total", "", "", outcome).value += sum(buckets)
+            return
+        self.cell("tutti_requests_total", ensemble, version, outcome).value += sum(buckets)
+        self.histogram("tutti_request_seconds", ensemble, version).merge(buckets, seconds)
+
+    def render(self) -> tuple[bytes, str]:
+        """The exposition and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+    def families(self) -> Iterator[Family]:
+        """Everything as prometheus_client's metric families."""
+        for spec in SPECS:
+            yield self._family(spec)
+
+    def _family(self, spec: Spec) -> Family:
+        cells = self._cells[spec.name].items()
+        if spec.kind == "histogram":
+            histogram = HistogramMetricFamily(spec.name, spec.help, labels=spec.labels)
+            for labels, cell in cells:
+                assert isinstance(cell, Histogram)
+                histogram.add_metric(labels, buckets=cell.buckets(), sum_value=cell.total)
+            return histogram
+        plain = (CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily)(
+            spec.name, spec.help, labels=spec.labels
+        )
+        for labels, cell in cells:
+            assert isinstance(cell, Cell)
+            plain.add_metric(labels, cell.value)
+        if (read := self._sources.get(spec.name)) is not None:
+            plain.add_metric((), read())
+        return plain
+
+    def _drop(self, prefix: Labels) -> None:
+        for cells in self._cells.values():
+            for labels in [found for found in cells if found[:2] == prefix]:
+                del cells[labels]
+
+
+class _Collector:
+    """What prometheus_client asks at each scrape."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Family]:
+        return self._metrics.families()
+
+
+def markdown() -> str:
+    """The metrics as the table of docs/metrics.md."""
+    rows = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
+    rows += [f"| `{s.name}` | {s.kind} | {', '.join(s.labels) or '–'} | {s.help} |" for s in SPECS]
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

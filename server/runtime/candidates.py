@@ -1,0 +1,104 @@
+"""The plans that an ensemble could be run by on this machine, and why others could not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from server.errors import LoadError
+from server.runtime.datatypes import Array, Feeds
+from server.runtime.golden import tiled
+from server.runtime.merge import MergeError, Part, merge
+from server.runtime.opening import Opening, merged_key
+from server.runtime.options import PlanName, RuntimeOptions
+from server.runtime.plans import Merged, Parallel, Plan, Sequential, Slot
+from server.runtime.prediction import Execution
+from server.runtime.sessions import RunError
+
+MAX_MERGED_BYTES = 256 * 2**20
+"""Of all members together: the merged graph is a second copy of them, and large ones gain nothing by it."""
+ATOL, RTOL = 1e-6, 1e-5
+"""The merged graph runs the same kernels; small differences come from operators fused in another way."""
+
+
+class PlanError(Exception):
+    """A plan cannot be used for this ensemble; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A plan that works, and what it holds: threads, a session of its own."""
+
+    plan: Plan
+    held: ExitStack = field(default_factory=ExitStack)
+
+
+class Candidates:
+    """Makes plans for the slots of one ensemble."""
+
+    def __init__(self, opening: Opening, slots: Sequence[Slot], options: RuntimeOptions) -> None:
+        self._opening = opening
+        self._slots = slots
+        self._run_threads = options.layout().threads
+        self._workers = max(1, options.cores // self._run_threads)
+
+    def make(self, name: PlanName, golden: Feeds) -> Candidate:
+        """The plan of this name, tried on golden rows. Raises PlanError, and then nothing stays held."""
+        if name == "sequential":
+            return Candidate(Sequential(self._slots))
+        if len(self._slots) == 1:
+            raise PlanError("there is one member")
+        with ExitStack() as held:
+            plan = self._parallel(held) if name == "parallel" else self._merged(golden, held)
+            return Candidate(plan, held.pop_all())
+
+    def _parallel(self, held: ExitStack) -> Plan:
+        if self._workers == 1:
+            raise PlanError("the thread budget allows one member at a time")
+        shared = self._opening.pool.workers
+        executor = shared.acquire(self._workers)
+        held.callback(shared.release, self._workers)
+        return Parallel(self._slots, executor)
+
+    def _merged(self, golden: Feeds, held: ExitStack) -> Plan:
+        """The merged plan, after it gave what the members give on golden rows at three batch sizes."""
+        self._check_mergeable()
+        try:
+            session = self._opening.merged(merged_key(self._slots, self._run_threads), self._graph, held)
+        except (MergeError, LoadError) as error:
+            raise PlanError(str(error)) from error
+        separate = Sequential(self._slots)
+        merged = Merged(session, [entry.name for entry in session.outputs], separate)
+        for feeds in (golden, tiled(golden, 1), tiled(golden, 3)):
+            try:
+                self._check_equal(merged.attempt(feeds), separate.run(feeds))
+            except RunError as error:
+                raise PlanError(f"the merged graph fails on the golden rows: {error}") from error
+        return merged
+
+    def _check_mergeable(self) -> None:
+        first, *others = self._slots
+        for slot in others:
+            one, other = first.session, slot.session
+            if (one.key.providers, one.providers) != (other.key.providers, other.providers):
+                names = f"{first.member.name!r} and {slot.member.name!r}"
+                raise PlanError(f"members {names} run on different execution providers")
+        total = sum(slot.session.bytes for slot in self._slots)
+        if total > MAX_MERGED_BYTES:
+            raise PlanError(f"the members have {total} bytes together, the limit is {MAX_MERGED_BYTES}")
+
+    def _graph(self) -> bytes:
+        return merge(
+            [Part(s.member.name, self._opening.model(s.member), s.feeds, s.member.output) for s in self._slots]
+        )
+
+    def _check_equal(self, merged: Sequence[Array], separate: Execution) -> None:
+        if separate.failures:
+            raise PlanError(f"member {separate.failures[0].member!r} fails on the golden rows")
+        for slot, one, other in zip(self._slots, merged, separate.raw, strict=True):
+            assert other is not None, "without a failure every member has an output"
+            if one.shape != other.shape or not np.allclose(one, other, RTOL, ATOL, equal_nan=True):
+                raise PlanError(f"member {slot.member.name!r} gives other values inside the merged graph")

@@ -1,0 +1,194 @@
+"""A loaded version: its members' sessions, its plan and its fusion. Synchronous; any number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from time import perf_counter
+
+import numpy as np
+
+from model_repo import Input, IntegrityError, Manifest, Stacked, Version
+from server.errors import LoadError
+from server.runtime.alignment import Alignment
+from server.runtime.datatypes import Array, Feeds, Mask
+from server.runtime.golden import GoldenRows, compare, read
+from server.runtime.measuring import Choice
+from server.runtime.opening import Opening
+from server.runtime.options import RuntimeOptions
+from server.runtime.outputs import DEFAULT_OUTPUTS, Answers, output_specs
+from server.runtime.planning import Planning
+from server.runtime.plans import Closed, Plan, Sequential, Slot
+from server.runtime.pool import SessionPool
+from server.runtime.prediction import OutputSpec, Prediction
+from server.runtime.sessions import Session
+from server.runtime.signature import Signature, problems
+from server.runtime.stacking import Fuser, fuser
+
+
+class LoadedEnsemble:
+    """One version, ready to answer once `check_golden` and `choose_plan` have run.
+
+    `providers`: member → execution providers really used. `fallbacks`: member → sentence, where another provider
+    was asked for. `outputs`: every output offered, in order. Until `choose_plan` the members run sequentially.
+    """
+
+    def __init__(
+        self, opening: Opening, slots: tuple[Slot, ...], fuse: Fuser, options: RuntimeOptions, held: ExitStack
+    ) -> None:
+        manifest = opening.version.manifest
+        self.manifest: Manifest = manifest
+        self.lanes = options.layout().lanes
+        self.providers: Mapping[str, tuple[str, ...]] = {slot.member.name: slot.session.providers for slot in slots}
+        self.fallbacks: Mapping[str, str] = opening.fallbacks
+        self.outputs: Mapping[str, OutputSpec] = output_specs(manifest)
+        self.default_outputs = DEFAULT_OUTPUTS[manifest.task]
+        self._opening = opening
+        self._slots = slots
+        self._fuse = fuse
+        self._options = options
+        self._held = held
+        self._separate: Plan = Sequential(slots)
+        self._plan: Plan = self._separate
+        self._choice = Choice("sequential", {}, {})
+        self._alignment = Alignment(manifest)
+        self._answers = Answers(manifest)
+        self._required = np.array([member.required for member in manifest.members])
+        self._golden: GoldenRows | None = None
+
+    @classmethod
+    def open(cls, version: Version, pool: SessionPool, options: RuntimeOptions) -> LoadedEnsemble:
+        """Load the version's sessions, shared with whoever has them loaded, and check their signatures.
+
+        Raises LoadError 'integrity', 'session', 'provider' or 'signature', and then nothing stays acquired.
+        """
+        manifest = version.manifest
+        with ExitStack() as held:
+            opening = Opening(version, pool, options, held)
+            slots = tuple(opening.slot(member) for member in manifest.members)
+            stacker = opening.stacker(manifest.fusion) if isinstance(manifest.fusion, Stacked) else None
+            _check_signature(manifest, slots, stacker)
+            return cls(opening, slots, fuser(manifest, stacker), options, held.pop_all())
+
+    @property
+    def plan(self) -> str:
+        """The name of the plan in use."""
+        return self._plan.name
+
+    @property
+    def plan_report(self) -> Mapping[str, Mapping[int, float]]:
+        """Plan → rows → measured seconds of a whole prediction; empty before `choose_plan`."""
+        return self._choice.report
+
+    @property
+    def plan_problems(self) -> Mapping[str, str]:
+        """Plan → why it could not be used."""
+        return self._choice.problems
+
+    @property
+    def input_specs(self) -> tuple[Input, ...]:
+        """The inputs that `predict` takes, all of them."""
+        return self.manifest.inputs
+
+    def seconds(self, rows: int) -> float:
+        """Measured time of one batch of `rows` rows in seconds; 0.0 before `choose_plan`."""
+        table = self._choice.seconds
+        if not table:
+            return 0.0
+        return table[rows] if rows < len(table) else table[-1] * rows / (len(table) - 1)
+
+    def predict(self, feeds: Feeds, outputs: Collection[str]) -> Prediction:
+        """The named outputs for one batch: `feeds` maps every input to an array [n, ...] of its datatype.
+
+        Members that fail are left out and told; nothing is raised for them. Names are not checked here:
+        KeyError for an input or output that the ensemble does not have.
+        """
+        return self._predict(self._plan, feeds if type(feeds) is dict else dict(feeds), outputs)
+
+    def check_golden(self) -> None:
+        """Reproduce the golden rows on this machine. Raises LoadError 'golden' or 'integrity'."""
+        rows = self._golden_rows()
+        compare(self.manifest, rows, *self._evaluated(rows))
+
+    def choose_plan(self) -> None:
+        """Measure the plans there are on golden rows, keep the fastest and warm up every batch size in use."""
+        rows = self._golden_rows()
+        planning = Planning(self._opening, self._slots, self._options, self._held)
+        self._plan, self._choice = planning.choose(
+            rows.feeds, lambda plan, feeds: self._predict(plan, feeds, self.default_outputs)
+        )
+        self._golden = None
+
+    def close(self) -> None:
+        """Give every session back; again is no error. Nothing may be running: the caller has drained."""
+        self._held.close()
+        self._plan = self._separate = Closed()
+        self._slots, self._golden = (), None
+        self._fuse = lambda P, mask: (P[0], ())
+
+    def _predict(self, plan: Plan, feeds: Feeds, outputs: Collection[str]) -> Prediction:
+        started = perf_counter()
+        rows = len(next(iter(feeds.values())))
+        execution = plan.run(feeds)
+        computed = perf_counter()
+        stack = self._alignment.stack(execution.raw, rows)
+        if stack.answered is not None and not execution.seconds:
+            # One graph for all: run the members one by one, so that only one of them is blamed.
+            execution = self._separate.run(feeds)
+            computed = perf_counter()
+            stack = self._alignment.stack(execution.raw, rows)
+        P, answered = stack.P, stack.answered
+        fused, learned_failures = self._fuse(P, answered)
+        answers = self._answers.make(outputs, P, answered, fused)
+        return Prediction(
+            answers,
+            answered,
+            None if answered is None else self._usable(answered),
+            execution.failures + stack.failures + learned_failures,
+            execution.seconds,
+            computed - started,
+            perf_counter() - computed,
+        )
+
+    def _usable(self, answered: Mask) -> Mask | None:
+        """Rows for which the quorum holds and every required member answered; None when all are."""
+        usable: Mask = answered.sum(axis=0) >= self.manifest.quorum
+        usable &= answered[self._required].all(axis=0)
+        return None if usable.all() else usable
+
+    def _golden_rows(self) -> GoldenRows:
+        if self._golden is None:
+            file = self.manifest.golden.file
+            try:
+                data = self._opening.version.read(file)
+            except IntegrityError as error:
+                raise LoadError("integrity", str(error)) from error
+            self._golden = read(data, self.manifest)
+        return self._golden
+
+    def _evaluated(self, rows: GoldenRows) -> tuple[Array, Array, dict[str, str]]:
+        """Members [n, K, C] and fused [n, C] of the golden rows, and who left rows out and why; batch by batch."""
+        members, fused = [], []
+        silent: dict[str, str] = {}
+        for start in range(0, rows.rows, self.manifest.batching.max_batch_rows):
+            stop = start + self.manifest.batching.max_batch_rows
+            feeds = {name: array[start:stop] for name, array in rows.feeds.items()}
+            execution = self._separate.run(feeds)
+            stack = self._alignment.stack(execution.raw, min(stop, rows.rows) - start)
+            answer, failures = self._fuse(stack.P, stack.answered)
+            members.append(stack.P.transpose(1, 0, 2))
+            fused.append(answer)
+            silent |= {f.member: f.detail for f in execution.failures + stack.failures + failures}
+        return np.concatenate(members), np.concatenate(fused), silent
+
+
+def _check_signature(manifest: Manifest, slots: Sequence[Slot], stacker: Session | None) -> None:
+    """Raise LoadError 'signature' with everything in which the files and the manifest disagree."""
+    members = {slot.member.name: _signature(slot.session) for slot in slots}
+    found = problems(manifest, members, None if stacker is None else _signature(stacker))
+    if found:
+        raise LoadError("signature", "; ".join(found))
+
+
+def _signature(session: Session) -> Signature:
+    return Signature(session.inputs, session.outputs)

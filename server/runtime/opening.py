@@ -1,0 +1,113 @@
+"""From an opened version to sessions: verified bytes, external weights accounted for, providers judged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from model_repo import File, IntegrityError, Member, Provider, Stacked, Version, member_files
+from server.errors import LoadError
+from server.runtime import providers
+from server.runtime.external import ModelError, locations
+from server.runtime.options import RuntimeOptions
+from server.runtime.plans import Slot
+from server.runtime.pool import SessionPool
+from server.runtime.sessions import Model, Session, SessionError, SessionKey, available_providers
+
+
+class Opening:
+    """Acquires the sessions of one version; `held` gives them all back."""
+
+    def __init__(self, version: Version, pool: SessionPool, options: RuntimeOptions, held: ExitStack) -> None:
+        self.version = version
+        self.pool = pool
+        self.threads = options.layout().threads
+        self.fallbacks: dict[str, str] = {}
+        self._options = options
+        self._held = held
+
+    def slot(self, member: Member) -> Slot:
+        """The member's session in its place. Raises LoadError 'integrity', 'session' or 'provider'."""
+        asked = providers.wanted(member, self.version.manifest.execution, self._options)
+        files = member_files(member)
+        external = {entry.file: entry.sha256 for entry in member.external}
+        key = SessionKey.of(member.sha256, external, asked, self.threads)
+        session = self._session(
+            f"member {member.name!r}", key, lambda: self.model(member), [file.file for file in files], self._held
+        )
+        self._judge(member, asked, session)
+        return Slot(member, session)
+
+    def stacker(self, fusion: Stacked) -> Session:
+        """The session of `fusion.onnx`, on the CPU with one thread: its input is a few numbers a row."""
+
+        def read() -> Model:
+            data = self.version.read(fusion.file)
+            _check_locations(data, ())
+            return Model(data)
+
+        return self._session("the fusion", SessionKey(fusion.sha256), read, [fusion.file], self._held)
+
+    def merged(self, key: SessionKey, build: Callable[[], bytes], held: ExitStack) -> Session:
+        """The session of a graph built from members; whoever has built the same one shares it."""
+        return self._session("the merged graph", key, lambda: Model(build()), (), held)
+
+    def model(self, member: Member) -> Model:
+        """The member's verified bytes, with those of the external files that it names.
+
+        Raises IntegrityError for a file that is not what the manifest says, SessionError for a model that names
+        a file that the manifest does not.
+        """
+        file, *external = member_files(member)
+        data = self.version.read(file.file)
+        _check_locations(data, member.external)
+        read = {entry.file: self.version.read(path.file) for entry, path in zip(member.external, external, strict=True)}
+        return Model(data, read)
+
+    def _session(
+        self, subject: str, key: SessionKey, read: Callable[[], Model], files: Sequence[str], held: ExitStack
+    ) -> Session:
+        def check() -> None:
+            for file in files:
+                self.version.check(file)
+
+        try:
+            session = self.pool.acquire(key, read, check)
+        except IntegrityError as error:
+            raise LoadError("integrity", f"{subject}: {error}") from error
+        except SessionError as error:
+            raise LoadError("session", f"{subject} cannot be loaded: {error}") from error
+        held.callback(self.pool.release, session)
+        return session
+
+    def _judge(self, member: Member, asked: Sequence[Provider], session: Session) -> None:
+        """Refuse, or note, a session that does not run on what was asked for first."""
+        sentence = providers.shortfall(asked, session.providers, available_providers(), session.problem)
+        if sentence is None:
+            return
+        sentence = f"member {member.name!r}: {sentence}"
+        if providers.strict(self.version.manifest.execution, self._options):
+            raise LoadError("provider", sentence)
+        self.fallbacks[member.name] = sentence
+
+
+def merged_key(slots: Sequence[Slot], threads: int) -> SessionKey:
+    """What makes two merged graphs the same: the members' content, wiring and outputs, providers and threads."""
+    digest = hashlib.sha256(b"merged")
+    for slot in slots:
+        told = (slot.session.key.sha256, slot.session.key.external, sorted(slot.feeds.items()), slot.member.output)
+        digest.update(repr(told).encode())
+    return SessionKey(digest.hexdigest(), (), slots[0].session.key.providers, threads)
+
+
+def _check_locations(data: bytes, external: Sequence[File]) -> None:
+    """Every external file that the model names must be in the manifest, or onnxruntime would open it by path."""
+    try:
+        named = locations(data)
+    except ModelError as error:
+        raise SessionError(str(error)) from error
+    # onnxruntime reads a location with this mark as an address in its own memory.
+    unknown = sorted(named - {entry.file for entry in external if "_ORT_MEM_ADDR_" not in entry.file})
+    if unknown:
+        raise SessionError(f"its weights are in {', '.join(map(repr, unknown))}, which the manifest does not name")

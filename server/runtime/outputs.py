@@ -1,0 +1,206 @@
+"""What an ensemble answers beside the fused array: computed only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_repo import Manifest
+from model_repo.manifest import Task
+from server.runtime.datatypes import Array, Floats, Mask
+from server.runtime.fusion import row_shares, shares, winners
+from server.runtime.prediction import OutputSpec
+
+DEFAULT_OUTPUTS: Mapping[Task, tuple[str, ...]] = {
+    "classification": ("probabilities", "label"),
+    "regression": ("value",),
+    "ranking": ("scores", "ranking"),
+}
+FUSED_OUTPUT: Mapping[Task, str] = {
+    "classification": "probabilities",
+    "regression": "value",
+    "ranking": "scores",
+}
+
+
+def output_specs(manifest: Manifest) -> dict[str, OutputSpec]:
+    """Every output that the ensemble offers, in order."""
+    C, K = manifest.columns, len(manifest.members)
+    members = {"members": OutputSpec("FP32", (-1, K, C))}
+    if manifest.task == "regression":
+        return {"value": OutputSpec("FP32", (-1,)), "std": OutputSpec("FP32", (-1,))} | members
+    if manifest.task == "ranking":
+        return {"scores": OutputSpec("FP32", (-1, C)), "ranking": OutputSpec("BYTES", (-1, C))} | members
+    specs = {"probabilities": OutputSpec("FP32", (-1, C)), "label": OutputSpec("BYTES", (-1,))}
+    for name in ("confidence", "agreement", "entropy", "mutual_information"):
+        specs[name] = OutputSpec("FP32", (-1,))
+    if manifest.conformal is not None:
+        specs["conformal_set"] = OutputSpec("BOOL", (-1, C))
+    return specs | members
+
+
+class Answers:
+    """Makes the outputs of one ensemble, bound to its manifest. Stateless; any thread."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._basis = _Basis(
+            manifest,
+            np.array(manifest.classes, dtype=np.object_),
+            shares(manifest.fusion, [member.weight for member in manifest.members]),
+        )
+        self._makers = {name: _MAKERS[name] for name in output_specs(manifest)}
+
+    def make(self, asked: Collection[str], P: Floats, mask: Mask | None, fused: Floats) -> dict[str, Array]:
+        """The outputs asked for, of `P` float64 [K, n, C], `mask` bool [K, n] or None, `fused` float64 [n, C].
+
+        Raises KeyError for a name that the ensemble does not offer: callers check names against `output_specs`.
+        """
+        batch = _Batch(self._basis, P, mask, fused)
+        makers = self._makers
+        return {name: makers[name](batch) for name in asked}
+
+
+def outputs(
+    manifest: Manifest,
+    asked: Collection[str],
+    P: NDArray[np.floating],
+    fused: NDArray[np.floating],
+    mask: Mask | None = None,
+) -> dict[str, Array]:
+    """The named outputs of calibrated member outputs `P` [K, n, C] and their fused answer [n, C].
+
+    Floats are float32, strings object arrays of `str`; a row that nobody answered is NaN.
+    """
+    return Answers(manifest).make(asked, np.asarray(P, dtype=np.float64), mask, np.asarray(fused, dtype=np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What every batch shares: class names as an object array [C], the rule's weights float64 [K]."""
+
+    manifest: Manifest
+    classes: NDArray[np.object_]
+    share: Floats
+
+
+class _Batch:
+    """One batch, with what several outputs need computed once."""
+
+    def __init__(self, basis: _Basis, P: Floats, mask: Mask | None, fused: Floats) -> None:
+        self.basis = basis
+        self.P = P
+        self.mask = mask
+        self.fused = fused
+
+    @cached_property
+    def winners(self) -> NDArray[np.intp]:
+        """The class of each row, [n]."""
+        return winners(self.basis.manifest.fusion, self.fused, self.P, self.mask)
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Weights over those that answered, float64 [K, n], sum 1 per row."""
+        if self.mask is None:
+            return np.broadcast_to(self.basis.share[:, None], self.P.shape[:2])
+        return row_shares(self.basis.share, self.mask)
+
+    @cached_property
+    def filled(self) -> Floats:
+        """P with zeros where a member is masked: its weight there is zero."""
+        return self.P if self.mask is None else np.where(self.mask[:, :, None], self.P, 0.0)
+
+    def told(self, values: Floats) -> NDArray[np.float32]:
+        """float32 with NaN in the rows that nobody answered."""
+        told = values.astype(np.float32)
+        if self.mask is not None:
+            told[~self.mask.any(axis=0)] = np.nan
+        return told
+
+
+def entropy(P: Floats) -> Floats:
+    """−Σ p log p over the last axis, in nats; 0 log 0 is 0."""
+    logs = np.log(np.where(P > 0.0, P, 1.0))
+    nats: Floats = -(P * logs).sum(axis=-1)
+    return nats
+
+
+def _fused(batch: _Batch) -> Array:
+    return batch.fused.astype(np.float32)
+
+
+def _label(batch: _Batch) -> Array:
+    return batch.basis.classes[batch.winners]
+
+
+def _confidence(batch: _Batch) -> Array:
+    return np.take_along_axis(batch.fused, batch.winners[:, None], axis=1)[:, 0].astype(np.float32)
+
+
+def _agreement(batch: _Batch) -> Array:
+    """The weight of the members whose own class is the label, of the weight of all that answered."""
+    agree = batch.filled.argmax(axis=2) == batch.winners
+    return batch.told((batch.shares * agree).sum(axis=0))
+
+
+def _entropy(batch: _Batch) -> Array:
+    return batch.told(entropy(batch.fused))
+
+
+def _mutual_information(batch: _Batch) -> Array:
+    """Entropy of the members' weighted mean less their weighted mean entropy: what they disagree about."""
+    mean = np.einsum("kn,knc->nc", batch.shares, batch.filled)
+    own = (batch.shares * entropy(batch.filled)).sum(axis=0)
+    return batch.told(np.maximum(entropy(mean) - own, 0.0))
+
+
+def _conformal_set(batch: _Batch) -> Array:
+    """bool [n, C]: classes with 1 − p ≤ the quantile, and always the label."""
+    conformal = batch.basis.manifest.conformal
+    assert conformal is not None, "conformal_set is offered only with a quantile"
+    within: Array = 1.0 - batch.fused <= conformal.quantile
+    np.put_along_axis(within, batch.winners[:, None], True, axis=1)
+    return within
+
+
+def _members(batch: _Batch) -> Array:
+    members: Array = batch.P.transpose(1, 0, 2).astype(np.float32, order="C")
+    return members
+
+
+def _value(batch: _Batch) -> Array:
+    return batch.fused[:, 0].astype(np.float32)
+
+
+def _std(batch: _Batch) -> Array:
+    """Standard deviation of the members that answered (their spread, not an error bar): Σ(y − mean)² / K."""
+    if batch.mask is None:
+        spread: Array = batch.P[:, :, 0].std(axis=0).astype(np.float32)
+        return spread
+    W = row_shares(np.ones(len(batch.P)), batch.mask)
+    y = batch.filled[:, :, 0]
+    return batch.told(np.sqrt((W * (y - (W * y).sum(axis=0)) ** 2).sum(axis=0)))
+
+
+def _ranking(batch: _Batch) -> Array:
+    """Names, best first, [n, C]; equal scores keep the candidates' order."""
+    return batch.basis.classes[np.argsort(-batch.fused, axis=1, kind="stable")]
+
+
+_MAKERS: Mapping[str, Callable[[_Batch], Array]] = {
+    "probabilities": _fused,
+    "label": _label,
+    "confidence": _confidence,
+    "agreement": _agreement,
+    "entropy": _entropy,
+    "mutual_information": _mutual_information,
+    "conformal_set": _conformal_set,
+    "members": _members,
+    "value": _value,
+    "std": _std,
+    "scores": _fused,
+    "ranking": _ranking,
+}

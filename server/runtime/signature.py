@@ -1,0 +1,142 @@
+"""Do the ONNX files agree with the manifest? Every disagreement is one sentence; all are listed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from model_repo import Input, Manifest, Member
+from server.runtime.datatypes import DATATYPES, FLOAT_TYPES, ONNX_TYPES, TensorInfo
+
+Shape = Sequence[int | str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The inputs and outputs that an ONNX file declares."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+def problems(manifest: Manifest, members: Mapping[str, Signature], fusion: Signature | None) -> list[str]:
+    """What is wrong between the manifest and the files' signatures, by member, inputs first; [] when nothing is.
+
+    `members` maps every member's name, `fusion` is the signature of `fusion.onnx` if there is one.
+    """
+    found: list[str] = []
+    for member in manifest.members:
+        told = member_problems(manifest, member, members[member.name])
+        found += [f"member {member.name!r} {predicate}" for predicate in told]
+    if fusion is not None:
+        found += [f"fusion.onnx {predicate}" for predicate in fusion_problems(manifest, fusion)]
+    found += _unused(manifest, members)
+    return found
+
+
+def member_problems(manifest: Manifest, member: Member, signature: Signature) -> list[str]:
+    """What is wrong with one member: predicates to its name, as `gives [n, 9], the manifest says [n, 10]`."""
+    declared = {entry.name: entry for entry in manifest.inputs}
+    found: list[str] = []
+    for entry in signature.inputs:
+        source = member.inputs.get(entry.name, entry.name)
+        if source in declared:
+            found += _input_problems(entry, declared[source])
+        else:
+            found.append(f"takes {entry.name!r}, which is no input of the ensemble; those are {_listed(declared)}")
+    known = [entry.name for entry in signature.inputs]
+    found += [
+        f"has no input {name!r}, which the manifest feeds; its inputs are {_listed(known)}"
+        for name in member.inputs
+        if name not in known
+    ]
+    return [*found, *_output_problems(manifest, member, signature.outputs)]
+
+
+def fusion_problems(manifest: Manifest, signature: Signature) -> list[str]:
+    """What is wrong with `fusion.onnx`: float32 [n, K, C] → [n, C] is the only signature it may have."""
+    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
+        counts = f"{len(signature.inputs)} inputs and {len(signature.outputs)} outputs"
+        return [f"has {counts}, expected one of each"]
+    K, C = len(manifest.members), manifest.columns
+    found: list[str] = []
+    for verb, entry, shape in (
+        ("takes", signature.inputs[0], (-1, K, C)),
+        ("gives", signature.outputs[0], (-1, C)),
+    ):
+        if entry.type != ONNX_TYPES["FP32"]:
+            found.append(f"{verb} {entry.name!r} as {_datatype(entry.type)}, expected FP32")
+        found += _shape_problems(entry, f"{verb} ", shape, f"expected {_told(shape)}")
+    return found
+
+
+def _unused(manifest: Manifest, members: Mapping[str, Signature]) -> Iterator[str]:
+    used = {
+        member.inputs.get(entry.name, entry.name)
+        for member in manifest.members
+        for entry in members[member.name].inputs
+    }
+    for entry in manifest.inputs:
+        if entry.name not in used:
+            yield f"input {entry.name!r} of the ensemble is taken by no member"
+
+
+def _input_problems(entry: TensorInfo, declared: Input) -> Iterator[str]:
+    subject, source = f"takes {entry.name!r} as ", f"the ensemble's {declared.name!r} is"
+    if entry.type != ONNX_TYPES[declared.datatype]:
+        yield f"{subject}{_datatype(entry.type)}, {source} {declared.datatype}"
+    yield from _shape_problems(entry, subject, declared.shape, f"{source} {_told(declared.shape)}")
+
+
+def _output_problems(manifest: Manifest, member: Member, outputs: Sequence[TensorInfo]) -> Iterator[str]:
+    entry = next((entry for entry in outputs if entry.name == member.output), None)
+    if entry is None:
+        yield f"has no output {member.output!r}; its outputs are {_listed([o.name for o in outputs])}"
+        return
+    if entry.type not in FLOAT_TYPES:
+        hint = " (export it with zipmap off)" if "map(" in entry.type else ""
+        yield f"gives {entry.name!r} as {_datatype(entry.type)}, expected FP16, FP32 or FP64{hint}"
+    elif not _one_column(manifest, member, entry.shape):
+        expected = (-1, manifest.columns)
+        yield from _shape_problems(entry, "gives ", expected, f"the manifest says {_told(expected)}")
+    elif isinstance(entry.shape[0], int):
+        yield _fixed_rows(entry)
+
+
+def _one_column(manifest: Manifest, member: Member, shape: Shape) -> bool:
+    """[n] or [n, 1] where that is enough: a value, or the second class's share of two."""
+    enough = manifest.columns == 1 or (manifest.columns == 2 and member.kind != "value")
+    return enough and (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1))
+
+
+def _shape_problems(entry: TensorInfo, subject: str, expected: Sequence[int], said: str) -> Iterator[str]:
+    """The file's shape against `expected`, with -1 for rows and for lengths that vary.
+
+    A shape that the file does not state is left to the golden rows.
+    """
+    shape = entry.shape
+    if not shape:
+        return
+    sizes = zip(shape[1:], expected[1:], strict=False)
+    if len(shape) != len(expected) or any(isinstance(size, int) and size != wanted for size, wanted in sizes):
+        yield f"{subject}{_told(shape)}, {said}"
+    if isinstance(shape[0], int):
+        yield _fixed_rows(entry)
+
+
+def _fixed_rows(entry: TensorInfo) -> str:
+    return f"fixes the first dimension of {entry.name!r} to {entry.shape[0]}; it is the batch and must be dynamic"
+
+
+def _told(shape: Shape) -> str:
+    """A shape for people: n rows, ? where any size goes."""
+    sizes = [str(size) if isinstance(size, int) and size != -1 else "?" for size in shape]
+    return "[" + ", ".join(["n" if sizes[0] == "?" else sizes[0], *sizes[1:]]) + "]"
+
+
+def _datatype(onnx: str) -> str:
+    return DATATYPES.get(onnx, onnx)
+
+
+def _listed(names: Sequence[str] | Mapping[str, object]) -> str:
+    return ", ".join(map(repr, names)) or "none"

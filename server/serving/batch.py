@@ -1,0 +1,204 @@
+"""What travels through a batcher, and how one batch is computed and split back to its requests.
+
+Synchronous and free of asyncio's loop: `compute` runs on a lane's thread or, for tiny batches, on the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.errors import InvalidTensor, QuorumLost, ServerError
+from server.runtime import LoadedEnsemble, MemberFailure, Prediction
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from server.serving.reply import DirectReply
+
+Arrays = Mapping[str, NDArray[Any]]
+Key = tuple[tuple[int, ...], ...]
+"""Trailing shapes of the inputs: only rows of equal key can share a batch."""
+
+REQUEST_SCOPED = frozenset({"error", "invalid_input", "shape"})
+"""Failures that strike a whole batch and may be one request's doing; the others mask single rows."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """One request's answer: arrays `[rows, …]`, the members left out, and where its time went (seconds)."""
+
+    outputs: dict[str, NDArray[Any]]
+    missing: tuple[str, ...]
+    version: int
+    queue_s: float
+    compute_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One request in the queue; it carries its own reply.
+
+    `deadline` and `arrived` are seconds of the event loop's clock.
+    """
+
+    feeds: Arrays
+    rows: int
+    outputs: Collection[str]
+    deadline: float
+    reply: asyncio.Future[Answer] | DirectReply
+    arrived: float
+    key: Key = ()
+    started: float = 0.0
+    compute_s: float = 0.0
+    open_parts: int = 1
+    results: list[PartResult | None] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """Rows `start:stop` of an entry: a request larger than a batch is several parts."""
+
+    entry: Entry
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(slots=True)
+class PartResult:
+    """A part's outputs and missing members, or the error that this part alone deserves."""
+
+    outputs: dict[str, NDArray[Any]]
+    missing: tuple[str, ...] = ()
+    error: ServerError | None = None
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """One computed batch: a result for each part and what the metrics want to know (seconds)."""
+
+    parts: list[PartResult]
+    prediction: Prediction
+    helpless: frozenset[str]
+    """Members that failed in each part on their own too: retrying did not help."""
+
+
+def compute(
+    ensemble: LoadedEnsemble, parts: Sequence[Part], extra: Collection[str], known_bad: frozenset[str]
+) -> BatchResult:
+    """Run one batch and split it; `extra` outputs are computed for the metrics and given to nobody.
+
+    Where a member fails as a whole, each part is run once more alone, so that one bad request fails alone;
+    not for members in `known_bad`, whose parts failed alone as well the last time.
+    """
+    wanted = _outputs(parts, extra)
+    prediction = ensemble.predict(_feeds(parts), wanted)
+    if len(parts) > 1 and (suspects := _suspects(prediction) - known_bad):
+        alone = [ensemble.predict(_feeds([part]), wanted) for part in parts]
+        helpless = frozenset.intersection(*(_suspects(one) for one in alone)) & suspects
+        results = [_split(ensemble, [part], one)[0] for part, one in zip(parts, alone, strict=True)]
+        return BatchResult(results, _blamed(prediction, alone), known_bad | helpless)
+    helpless = known_bad & _suspects(prediction)
+    return BatchResult(_split(ensemble, parts, prediction), prediction, helpless)
+
+
+def join(entry: Entry, version: int) -> Answer | ServerError:
+    """The parts of an entry as one answer, rows in their order; the first error where a part has one."""
+    results = [result for result in entry.results if result is not None]
+    for result in results:
+        if result.error is not None:
+            return result.error
+    if len(results) == 1:
+        outputs, missing = results[0].outputs, results[0].missing
+    else:
+        outputs = {name: np.concatenate([result.outputs[name] for result in results]) for name in results[0].outputs}
+        missing = tuple(dict.fromkeys(name for result in results for name in result.missing))
+    return Answer(outputs, missing, version, entry.started - entry.arrived, entry.compute_s)
+
+
+def _suspects(prediction: Prediction) -> frozenset[str]:
+    return frozenset(f.member for f in prediction.failures if f.reason in REQUEST_SCOPED)
+
+
+def _blamed(batch: Prediction, alone: Sequence[Prediction]) -> Prediction:
+    """The batch's figures with the failures that were seen one by one."""
+    failures: dict[tuple[str, str], MemberFailure] = {
+        (f.member, f.reason): f for prediction in alone for f in prediction.failures
+    }
+    batch.failures = tuple(failures.values())
+    return batch
+
+
+def _outputs(parts: Sequence[Part], extra: Collection[str]) -> Collection[str]:
+    first = parts[0].entry.outputs
+    if not extra and all(part.entry.outputs is first for part in parts):
+        return first
+    return frozenset(extra).union(*(part.entry.outputs for part in parts))
+
+
+def _feeds(parts: Sequence[Part]) -> Arrays:
+    first = parts[0]
+    if len(parts) == 1:
+        entry = first.entry
+        if first.rows == entry.rows:
+            return entry.feeds
+        return {name: array[first.start : first.stop] for name, array in entry.feeds.items()}
+    return {
+        name: np.concatenate([part.entry.feeds[name][part.start : part.stop] for part in parts])
+        for name in first.entry.feeds
+    }
+
+
+def _split(ensemble: LoadedEnsemble, parts: Sequence[Part], prediction: Prediction) -> list[PartResult]:
+    results = []
+    start = 0
+    whole = len(parts) == 1
+    clean = prediction.answered is None
+    for part in parts:
+        stop = start + part.rows
+        source = prediction.outputs
+        outputs = {name: source[name] if whole else source[name][start:stop] for name in part.entry.outputs}
+        results.append(PartResult(outputs) if clean else _judged(ensemble, prediction, outputs, start, stop))
+        start = stop
+    return results
+
+
+def _judged(
+    ensemble: LoadedEnsemble, prediction: Prediction, outputs: dict[str, NDArray[Any]], start: int, stop: int
+) -> PartResult:
+    """A part of a batch in which members are missing: degraded, or failed where too few answered."""
+    assert prediction.answered is not None
+    answered = [bool(rows.all()) for rows in prediction.answered[:, start:stop]]
+    members = ensemble.manifest.members
+    missing = tuple(member.name for member, whole in zip(members, answered, strict=True) if not whole)
+    if prediction.usable is None or prediction.usable[start:stop].all():
+        return PartResult(outputs, missing)
+    return PartResult({}, missing, _lost(ensemble, prediction, missing))
+
+
+def _lost(ensemble: LoadedEnsemble, prediction: Prediction, missing: tuple[str, ...]) -> ServerError:
+    failures = [f for f in prediction.failures if f.member in missing]
+    reasons = "; ".join(f"member '{f.member}': {f.detail}" for f in failures[:3])
+    if failures and all(f.reason == "invalid_input" for f in failures):
+        return InvalidTensor(f"the inputs are refused by the model: {reasons}")
+    manifest = ensemble.manifest
+    answered = len(manifest.members) - len(missing)
+    return QuorumLost(
+        f"{answered} of {len(manifest.members)} members answered, the quorum is {manifest.quorum}"
+        f"{_required(ensemble, missing)}: {reasons}",
+        missing,
+    )
+
+
+def _required(ensemble: LoadedEnsemble, missing: tuple[str, ...]) -> str:
+    names = [m.name for m in ensemble.manifest.members if m.required and m.name in missing]
+    return f" and required is {', '.join(names)}" if names else ""

@@ -1,0 +1,293 @@
+"""The batcher of a servable: a bounded queue of rows in front of its lanes.
+
+Rows, not requests, are counted. While a lane is idle a batch starts at once; while all are busy, rows gather
+up to `max_batch_rows`. Everything here runs on the event loop's thread; only `run` leaves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from model_repo import Batching
+from server.errors import DeadlineExceeded, Overloaded, Superseded
+from server.serving.batch import BatchResult, Entry, Key, Part, PartResult, join
+
+INLINE_S = 0.0005
+"""A batch expected to take less runs on the loop itself: a thread hop costs about 39 µs and a wake-up (measured),
+and half a millisecond is what the loop may stall between two reads."""
+SMOOTHING = 0.1
+"""Weight of the newest batch in the moving estimate of how much slower batches are than measured at load."""
+
+Run = Callable[[Sequence[Part]], BatchResult]
+
+
+@dataclass(frozen=True, slots=True)
+class BatcherStatistics:
+    """A look at the batcher: rows waiting, rows being computed, batches running."""
+
+    queued_rows: int
+    inflight_rows: int
+    busy_lanes: int
+
+
+class Batcher:
+    """Gathers rows into batches and gives each entry its own reply.
+
+    `run` computes a batch and may be called on any thread; `seconds` estimates how long a batch of n rows takes;
+    `done` hears of each batch on the loop, with its parts and seconds, or of the exception that ended it.
+    """
+
+    def __init__(
+        self,
+        limits: Batching,
+        *,
+        subject: str,
+        version: int,
+        lanes: int,
+        executor: Executor,
+        run: Run,
+        seconds: Callable[[int], float],
+        done: Callable[[Sequence[Part], BatchResult | BaseException, float], None],
+    ) -> None:
+        self._limits = limits
+        self._subject = subject
+        self._version = version
+        self._lanes = lanes
+        self._executor = executor
+        self._run = run
+        self._seconds = seconds
+        self._done = done
+        self._loop = asyncio.get_running_loop()
+        self._queues: dict[Key, deque[Part]] = {}
+        self._queued_rows = 0
+        self._inflight_rows = 0
+        self._busy = 0
+        self._pump_scheduled = False
+        self._delay_timer: asyncio.TimerHandle | None = None
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._slowdown = 1.0
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def statistics(self) -> BatcherStatistics:
+        """Rows and lanes as they are now."""
+        return BatcherStatistics(self._queued_rows, self._inflight_rows, self._busy)
+
+    def submit_nowait(self, entry: Entry) -> None:
+        """Queue the entry; its answer or error arrives in `entry.reply`.
+
+        Raises Superseded once closed, Overloaded when the queue is full or the deadline cannot be met, and
+        DeadlineExceeded when it has passed.
+        """
+        if self._closed:
+            raise Superseded(f"{self._subject} takes no new rows: it is being replaced")
+        self._admit(entry)
+        self._enqueue(entry)
+        self._idle.clear()
+        self._schedule()  # not at once: every request read in this turn of the loop shall share the batch
+
+    def close(self) -> None:
+        """Take no new rows; what is queued is still computed."""
+        self._closed = True
+
+    async def drained(self) -> None:
+        """Return when the queue is empty and no batch runs."""
+        await self._idle.wait()
+
+    def _admit(self, entry: Entry) -> None:
+        queued = self._queued_rows
+        if not queued:
+            return  # even a request larger than the whole queue is served when nothing waits
+        now, wait_s = self._loop.time(), self._wait_s()
+        if now >= entry.deadline:
+            raise self._late(entry, now)
+        if queued + entry.rows > self._limits.max_queue_rows:
+            raise Overloaded(
+                f"{self._subject}: {queued} rows are queued and {entry.rows} more would pass the limit of "
+                f"{self._limits.max_queue_rows}",
+                wait_s,
+            )
+        if now + wait_s > entry.deadline:
+            raise Overloaded(
+                f"{self._subject}: {queued} rows are queued, about {wait_s:.3f} s, and the deadline is sooner", wait_s
+            )
+
+    def _wait_s(self) -> float:
+        """Estimated seconds until a row queued now would start; 0 where nothing was measured."""
+        size = self._limits.max_batch_rows
+        batches = -(-self._queued_rows // size)
+        return batches * self._seconds(min(self._queued_rows, size)) * self._slowdown / self._lanes
+
+    def _enqueue(self, entry: Entry) -> None:
+        size = self._limits.max_batch_rows
+        queue = self._queues.get(entry.key)
+        if queue is None:
+            queue = self._queues[entry.key] = deque()
+        if entry.rows <= size:
+            entry.results.append(None)
+            queue.append(Part(entry, 0, 0, entry.rows))
+        else:
+            starts = range(0, entry.rows, size)
+            entry.open_parts = len(starts)
+            entry.results.extend([None] * len(starts))
+            queue.extend(Part(entry, i, start, min(start + size, entry.rows)) for i, start in enumerate(starts))
+        self._queued_rows += entry.rows
+
+    def _pump(self) -> None:
+        """Start batches while lanes are idle and rows wait."""
+        self._pump_scheduled = False
+        while self._queued_rows and self._busy < self._lanes and not self._gathering():
+            parts = self._take()
+            if parts and self._start(parts):
+                break  # it ran on the loop: let the loop read and write before the next one
+        if not self._queued_rows and not self._busy:
+            self._idle.set()
+        elif self._queued_rows and self._busy == self._lanes:
+            self._watch_deadlines()
+        elif self._queued_rows and self._delay_timer is None:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._pump_scheduled:
+            self._pump_scheduled = True
+            self._loop.call_soon(self._pump)
+
+    def _gathering(self) -> bool:
+        """Whether to wait on purpose for more rows (`max_queue_delay_s`)."""
+        delay = self._limits.max_queue_delay_s
+        if delay <= 0 or self._closed:
+            return False
+        _, queue = self._oldest()
+        if sum(part.rows for part in queue) >= self._limits.max_batch_rows:
+            return False
+        due = queue[0].entry.arrived + delay
+        if self._loop.time() >= due:
+            return False
+        if self._delay_timer is None:
+            self._delay_timer = self._loop.call_at(due, self._delay_over)
+        return True
+
+    def _delay_over(self) -> None:
+        self._delay_timer = None
+        self._pump()
+
+    def _oldest(self) -> tuple[Key, deque[Part]]:
+        """The queue whose first part has waited longest."""
+        if len(self._queues) == 1:
+            return next(iter(self._queues.items()))
+        return min(self._queues.items(), key=lambda item: item[1][0].entry.arrived)
+
+    def _take(self) -> list[Part]:
+        """The next batch: parts in order of arrival, without those whose client left or whose deadline passed."""
+        key, queue = self._oldest()
+        now = self._loop.time()
+        parts: list[Part] = []
+        room = self._limits.max_batch_rows
+        while queue and queue[0].rows <= room:
+            part = queue.popleft()
+            self._queued_rows -= part.rows
+            if self._alive(part.entry, now):
+                room -= part.rows
+                parts.append(part)
+        if not queue:
+            del self._queues[key]
+        return parts
+
+    def _alive(self, entry: Entry, now: float) -> bool:
+        if entry.reply.done():
+            return False
+        if now < entry.deadline:
+            return True
+        entry.reply.set_exception(self._late(entry, now))
+        return False
+
+    def _late(self, entry: Entry, now: float) -> DeadlineExceeded:
+        waited, allowed = now - entry.arrived, max(0.0, entry.deadline - entry.arrived)
+        return DeadlineExceeded(
+            f"{self._subject}: the request waited {waited:.3f} s in the queue, its deadline was {allowed:.3f} s"
+        )
+
+    def _start(self, parts: list[Part]) -> bool:
+        """Compute a batch; True when it ran here, on the loop, and is done already."""
+        rows = sum(part.rows for part in parts)
+        self._busy += 1
+        self._inflight_rows += rows
+        now = self._loop.time()
+        for part in parts:
+            if not part.entry.started:
+                part.entry.started = now
+        if self._seconds(rows) < INLINE_S:
+            self._finish(parts, rows, now, self._guarded(parts))
+            return True
+        future = self._loop.run_in_executor(self._executor, self._guarded, parts)
+        future.add_done_callback(lambda done: self._landed(parts, rows, now, done.result()))
+        return False
+
+    def _guarded(self, parts: list[Part]) -> BatchResult | BaseException:
+        """The batch's result; an exception as a value, because the lane must be given back whatever happens."""
+        try:
+            return self._run(parts)
+        except Exception as error:
+            return error
+
+    def _landed(self, parts: list[Part], rows: int, started: float, result: BatchResult | BaseException) -> None:
+        self._finish(parts, rows, started, result)
+        self._pump()
+
+    def _finish(self, parts: list[Part], rows: int, started: float, result: BatchResult | BaseException) -> None:
+        seconds = self._loop.time() - started
+        self._busy -= 1
+        self._inflight_rows -= rows
+        self._learn(rows, seconds)
+        if isinstance(result, BatchResult):
+            for part, outcome in zip(parts, result.parts, strict=True):
+                self._deliver(part, outcome, seconds)
+        else:
+            for part in parts:
+                if not part.entry.reply.done():
+                    part.entry.reply.set_exception(result)
+        self._done(parts, result, seconds)
+
+    def _deliver(self, part: Part, outcome: PartResult, seconds: float) -> None:
+        entry = part.entry
+        entry.results[part.index] = outcome
+        entry.open_parts -= 1
+        entry.compute_s += seconds
+        if entry.open_parts or entry.reply.done():
+            return  # a cancelled client must never keep its batch-mates from their answers
+        answer = join(entry, self._version)
+        if isinstance(answer, Exception):
+            entry.reply.set_exception(answer)
+        else:
+            entry.reply.set_result(answer)
+
+    def _learn(self, rows: int, seconds: float) -> None:
+        if expected := self._seconds(rows):
+            ratio = min(max(seconds / expected, 0.1), 100.0)
+            self._slowdown += SMOOTHING * (ratio - self._slowdown)
+
+    def _watch_deadlines(self) -> None:
+        """One timer at the earliest deadline in the queue: a full lane must not delay a 504."""
+        earliest = min(part.entry.deadline for queue in self._queues.values() for part in queue)
+        if self._sweep_timer is not None:
+            if self._sweep_timer.when() <= earliest:
+                return
+            self._sweep_timer.cancel()
+        self._sweep_timer = self._loop.call_at(earliest, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweep_timer = None
+        now = self._loop.time()
+        for key, queue in list(self._queues.items()):
+            alive = deque(part for part in queue if self._alive(part.entry, now))
+            self._queued_rows -= sum(p.rows for p in queue) - sum(p.rows for p in alive)
+            if alive:
+                self._queues[key] = alive
+            else:
+                del self._queues[key]
+        self._pump()

@@ -1,0 +1,236 @@
+"""Brings one ensemble to what the repository wants: load, switch by one assignment, drain, free."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from model_repo import Aspired
+from server.errors import LoadError
+from server.metrics import Metrics
+from server.serving.loader import Loader
+from server.serving.servable import Servable
+from server.serving.table import NOTHING, Table, build, candidates, kept_previous, wanted
+
+State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
+REMEMBERED_VERSIONS = 16
+"""How many unavailable versions the index still explains."""
+MAX_RETIRING = 2
+"""Versions that may drain at once before the next load waits for them: bounds the memory of rapid swaps."""
+
+log = logging.getLogger("tutti.swap")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """A version's state on the wire, with the reason where it is not READY."""
+
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a version was refused, and what its files looked like then."""
+
+    signature: str
+    error: LoadError
+
+
+class Reconciler:
+    """One ensemble's versions. `run` is its only task; everything else is called on the same loop."""
+
+    def __init__(
+        self, name: str, loader: Loader, metrics: Metrics, owner: asyncio.TaskGroup, *, keep_previous: int
+    ) -> None:
+        self.name = name
+        self.table = Table(name)
+        self.states: dict[int, VersionState] = {}
+        self.settled_once = False
+        self._loader = loader
+        self._metrics = metrics
+        self._owner = owner
+        self._keep_previous = keep_previous
+        self._aspired = NOTHING
+        self._ready: dict[int, Servable] = {}
+        self._failures: dict[int, Failure] = {}
+        self._history: list[int] = []
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._asked = 0
+        self._settled = asyncio.Condition()
+        self._done = 0
+
+    @property
+    def aspired(self) -> Aspired:
+        """What was asked for last."""
+        return self._aspired
+
+    def aspire(self, aspired: Aspired) -> int:
+        """Ask for this state; returns a ticket for `settled`. The full state each time, so repeating is harmless."""
+        self._aspired = aspired
+        self._asked += 1
+        self._wake.set()
+        return self._asked
+
+    def forgive(self) -> None:
+        """Forget failures, so that the next look tries them again."""
+        self._failures.clear()
+
+    def failure(self) -> LoadError | None:
+        """Why the aspired stable version does not serve, where it was refused."""
+        found = self._failures.get(self._aspired.stable or 0)
+        return found.error if found else None
+
+    async def settled(self, ticket: int) -> None:
+        """Return when what was asked with `ticket` has been brought about or refused."""
+        async with self._settled:
+            await self._settled.wait_for(lambda: self._done >= ticket)
+
+    async def run(self) -> None:
+        """Reconcile whenever asked, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            asked = self._asked
+            await self._reconcile()
+            self.settled_once = True
+            async with self._settled:
+                self._done = asked
+                self._settled.notify_all()
+
+    async def _reconcile(self) -> None:
+        while (version := await self._next()) is not None:
+            await self._load(version)
+            self._switch()
+        self._switch()
+
+    async def _next(self) -> int | None:
+        """The next version to load: the stable candidate first, then labelled and kept ones."""
+        for version in candidates(self._aspired, self._serving()):
+            if version in self._ready:
+                break
+            if not await self._refused(version):
+                return version
+        for version in wanted(self._aspired, self._kept()):
+            if version not in self._ready and not await self._refused(version):
+                return version
+        return None
+
+    async def _refused(self, version: int) -> bool:
+        """Whether this very content was refused before; changed files deserve another try."""
+        failure = self._failures.get(version)
+        if failure is None:
+            return False
+        if failure.signature == await self._loader.signature(self.name, version):
+            return True
+        self._failures.pop(version, None)
+        return False
+
+    async def _load(self, version: int) -> None:
+        while len(self._retiring) >= MAX_RETIRING:
+            await asyncio.wait(self._retiring, return_when=asyncio.FIRST_COMPLETED)
+        self.states[version] = VersionState("LOADING")
+        signature = await self._loader.signature(self.name, version)
+        started = time.perf_counter()
+        try:
+            self._ready[version] = await self._loader.load(self.name, version)
+        except LoadError as error:
+            self._refuse(version, signature, error)
+        except Exception as error:
+            log.exception("'%s' version %d: loading failed unexpectedly", self.name, version)
+            self._refuse(version, signature, LoadError("session", f"loading failed unexpectedly: {error!r}"))
+        else:
+            self.states[version] = VersionState("READY")
+            ensemble = self._ready[version].ensemble
+            log.info(
+                "'%s' version %d is ready in %.0f ms: plan %s, %d lanes",
+                self.name, version, 1e3 * (time.perf_counter() - started), ensemble.plan, ensemble.lanes,
+            )  # fmt: skip
+
+    def _refuse(self, version: int, signature: str, error: LoadError) -> None:
+        self._failures[version] = Failure(signature, error)
+        self.states[version] = VersionState("UNAVAILABLE", str(error))
+        self._metrics.cell("tutti_swap_total", self.name, error.reason).value += 1
+        serving = self._serving()
+        log.error(
+            "'%s' version %d is refused (%s): %s; %s",
+            self.name, version, error.reason, error,
+            f"version {serving} goes on serving" if serving else "nothing serves",
+        )  # fmt: skip
+        self._forget()
+
+    def _serving(self) -> int | None:
+        return None if self.table.stable is None else self.table.stable.version
+
+    def _kept(self) -> tuple[int, ...]:
+        loaded = [version for version in self._history if version in self._ready]
+        return kept_previous(loaded, self._serving(), self._keep_previous)
+
+    def _switch(self) -> None:
+        """Make what is ready current by one assignment; then let go of what nobody wants."""
+        started = time.perf_counter()
+        before = self._serving()
+        stable = self._stable()
+        if stable is not None and stable != before:
+            self._history = [*self._history[-REMEMBERED_VERSIONS:], stable]
+        keep = kept_previous(self._history, stable, self._keep_previous) if stable is not None else ()
+        table = build(self.table, self._aspired, self._ready, stable, keep)
+        self.table = table
+        self._metrics.cell("tutti_serving_version", self.name).value = stable or 0
+        if stable is not None and stable != before:
+            self._loader.observe(self.name, "activate", time.perf_counter() - started)
+            self._metrics.cell("tutti_swap_total", self.name, "ok").value += 1
+            log.info("'%s' is served by version %d%s", self.name, stable, f", before by {before}" if before else "")
+        for version in self._ready.keys() - table.versions.keys():
+            self._retire(version)
+
+    def _stable(self) -> int | None:
+        """The version that shall answer now: the best candidate that is ready, else the one that answers."""
+        if self._aspired.stable is None:
+            return None
+        before = self._serving()
+        for version in candidates(self._aspired, before):
+            if version in self._ready:
+                return version
+        if before is None:
+            return None
+        # Newer than what serves, older than what is wanted: progress while publishes outrun the loads.
+        between = [v for v in self._ready if before < v < self._aspired.stable and v in self._aspired.available]
+        return max(between, default=before)
+
+    def _retire(self, version: int) -> None:
+        servable = self._ready.pop(version)
+        self.states[version] = VersionState("UNLOADING")
+        task = self._owner.create_task(self._free(servable), name=f"free {self.name}/{version}")
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _free(self, servable: Servable) -> None:
+        await self._loader.free(servable)
+        log.info("'%s' version %d is freed", self.name, servable.version)
+        if self.states[servable.version].state == "UNLOADING":  # it may be loading again already
+            self.states[servable.version] = VersionState("UNAVAILABLE", "unloaded")
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the oldest unavailable versions from the index."""
+        gone = [version for version, state in sorted(self.states.items()) if state.state == "UNAVAILABLE"]
+        for version in gone[:-REMEMBERED_VERSIONS]:
+            self.states.pop(version)
+            self._failures.pop(version, None)
+
+    def has_failures(self) -> bool:
+        """Whether a version was refused: its files may have been mended since."""
+        return bool(self._failures)
+
+    async def close(self, owner: asyncio.TaskGroup) -> None:
+        """Stop serving: drain and free every version, in tasks of `owner`; `run` must have ended."""
+        self._owner = owner
+        self._aspired = NOTHING
+        self._switch()
+        while self._retiring:
+            await asyncio.wait(self._retiring)

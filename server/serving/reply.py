@@ -1,0 +1,88 @@
+"""A reply that calls back where it is settled, not in a later turn of the event loop.
+
+For the short way in: a future would cost a handle on the loop and, when awaited, a task. It is not awaitable; who wants
+to await submits with a future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.serving.batch import Answer
+
+log = logging.getLogger("tutti.servable")
+
+
+class DirectReply:
+    """A future's face for one answer. Settled once, by the batcher or by `cancel`; event-loop thread only."""
+
+    __slots__ = ("_answer", "_callbacks", "_cancelled", "_done", "_error")
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[DirectReply], object]] = []
+        self._answer: Answer | None = None
+        self._error: BaseException | None = None
+        self._cancelled = False
+        self._done = False
+
+    def done(self) -> bool:
+        """Whether it is settled."""
+        return self._done
+
+    def cancelled(self) -> bool:
+        """Whether the client left first."""
+        return self._cancelled
+
+    def exception(self) -> BaseException | None:
+        """The error it was settled with."""
+        return self._error
+
+    def result(self) -> Answer:
+        """The answer; raises the error it was settled with, or CancelledError."""
+        if self._error is not None:
+            raise self._error
+        if self._answer is None:
+            raise asyncio.CancelledError
+        return self._answer
+
+    def set_result(self, answer: Answer) -> None:
+        """Settle with the answer."""
+        self._answer = answer
+        self._settle()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Settle with an error."""
+        self._error = error
+        self._settle()
+
+    def cancel(self) -> bool:
+        """Withdraw the request: rows that have not started are not computed. False when it is settled already."""
+        if self._done:
+            return False
+        self._cancelled = True
+        self._settle()
+        return True
+
+    def add_done_callback(self, callback: Callable[[DirectReply], object]) -> None:
+        """Have `callback` called when settled: inside the batcher, so it must be short."""
+        self._callbacks.append(callback)
+        if self._done:
+            self._call()
+
+    def _settle(self) -> None:
+        assert not self._done, "a reply is settled twice: this is a bug"
+        self._done = True
+        self._call()
+
+    def _call(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            try:
+                callback(self)
+            except Exception:
+                # Inside the batcher a fault of one request must not reach its batch-mates.
+                log.exception("an answer could not be delivered")

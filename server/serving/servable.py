@@ -1,0 +1,155 @@
+"""One loaded version in the server: sessions, plan and batcher, with its figures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from concurrent.futures import Executor
+
+from server.metrics import Metrics
+from server.runtime import LoadedEnsemble, Prediction
+from server.serving.batch import Answer, Arrays, BatchResult, Entry, Key, Part, compute
+from server.serving.batcher import Batcher, BatcherStatistics
+from server.serving.reply import DirectReply
+from server.serving.stats import ServableStats
+
+QUALITY_PERIOD_S = 0.01
+"""Agreement and confidence are taken from one batch in this time: at most 100 a second, under 1% of a core."""
+QUALITY_OUTPUTS = frozenset({"members", "probabilities"})
+
+log = logging.getLogger("tutti.servable")
+
+
+class Servable:
+    """A version that answers. Event-loop thread only; batches run on `executor` or, if tiny, on the loop."""
+
+    def __init__(self, ensemble: LoadedEnsemble, executor: Executor, metrics: Metrics) -> None:
+        manifest = ensemble.manifest
+        self.name = manifest.name
+        self.version = manifest.version
+        self.manifest = manifest
+        self.ensemble = ensemble
+        self.stats = ServableStats()
+        self._loop = asyncio.get_running_loop()
+        self._members = tuple(member.name for member in manifest.members)
+        self._all_metrics = metrics
+        self.metrics = metrics.servable(self.name, self.version, self._members)
+        self._quality = manifest.task == "classification"
+        self._quality_due = 0.0
+        self._helpless: frozenset[str] = frozenset()
+        self._variable = any(-1 in spec.shape[1:] for spec in manifest.inputs)
+        self._batcher = Batcher(
+            manifest.batching,
+            subject=f"'{self.name}' version {self.version}",
+            version=self.version,
+            lanes=ensemble.lanes,
+            executor=executor,
+            run=self._compute,
+            seconds=ensemble.seconds,
+            done=self._done,
+        )
+        for member, sentence in ensemble.fallbacks.items():
+            metrics.cell("tutti_provider_fallback", self.name, str(self.version), member).value = 1
+            log.warning("'%s' version %d: %s", self.name, self.version, sentence)
+
+    def submit_nowait(self, entry: Entry) -> None:
+        """Queue an entry whose answer arrives in its reply.
+
+        Raises Superseded when this version is draining and Overloaded when its queue is full.
+        """
+        self._batcher.submit_nowait(entry)
+        cells = self.metrics
+        cells.queue_rows.value = self._batcher.statistics().queued_rows
+
+    def entry(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Entry:
+        """An entry for validated feeds, with a reply that calls back; `deadline` in seconds of the loop's clock."""
+        return Entry(feeds, rows, outputs, deadline, DirectReply(), self._loop.time(), self._key(feeds))
+
+    async def submit(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Answer:
+        """The answer to one request.
+
+        Raises Superseded, Overloaded, DeadlineExceeded, QuorumLost or InvalidTensor. Cancelling is safe: rows
+        that have not started are dropped, rows in a running batch are computed for nobody.
+        """
+        entry = self.entry(feeds, rows, outputs, deadline)
+        entry.reply = reply = self._loop.create_future()
+        self.submit_nowait(entry)
+        answer: Answer = await reply
+        return answer
+
+    def deadline(self, timeout_s: float | None) -> float:
+        """The absolute deadline of a request that arrives now, on the loop's clock in seconds."""
+        allowed = self.manifest.batching.timeout_s
+        return self._loop.time() + (allowed if timeout_s is None else timeout_s)
+
+    def statistics(self) -> BatcherStatistics:
+        """Rows and lanes as they are now."""
+        return self._batcher.statistics()
+
+    async def drain(self) -> None:
+        """Take no new rows and return when what was taken is answered."""
+        self._batcher.close()
+        await self._batcher.drained()
+
+    def free(self) -> None:
+        """Close the sessions; call off the loop, after `drain`."""
+        self.ensemble.close()
+
+    def retire(self) -> None:
+        """Let the version's series end; on the loop, after `free`."""
+        self._all_metrics.retire(self.name, self.version)
+
+    def _key(self, feeds: Arrays) -> Key:
+        return tuple(array.shape[1:] for array in feeds.values()) if self._variable else ()
+
+    def _compute(self, parts: Sequence[Part]) -> BatchResult:
+        return compute(self.ensemble, parts, self._extra_outputs(), self._helpless)
+
+    def _extra_outputs(self) -> Collection[str]:
+        if not self._quality or (now := self._loop.time()) < self._quality_due:
+            return ()
+        self._quality_due = now + QUALITY_PERIOD_S
+        return QUALITY_OUTPUTS
+
+    def _done(self, parts: Sequence[Part], result: BatchResult | BaseException, seconds: float) -> None:
+        cells = self.metrics
+        for part in parts:
+            if part.index == 0:
+                cells.queue.observe(part.entry.started - part.entry.arrived)
+        self.stats.batch(parts, result, seconds, self._loop.time())
+        state = self._batcher.statistics()
+        cells.queue_rows.value, cells.inflight_rows.value = state.queued_rows, state.inflight_rows
+        if isinstance(result, BatchResult):
+            self._helpless = result.helpless
+            self._observe(sum(part.rows for part in parts), result.prediction, seconds)
+        else:
+            log.error("'%s' version %d: a batch failed", self.name, self.version, exc_info=result)
+
+    def _observe(self, rows: int, prediction: Prediction, seconds: float) -> None:
+        cells = self.metrics
+        cells.batch_rows.observe(rows)
+        cells.compute.observe(seconds)
+        cells.fusion.observe(prediction.fusion_seconds)
+        for member, member_s in zip(self._members, prediction.member_seconds, strict=False):
+            cells.member[member].observe(member_s)
+        for failure in prediction.failures:
+            self._all_metrics.cell(
+                "tutti_member_failures_total", self.name, str(self.version), failure.member, failure.reason
+            ).value += 1
+        if prediction.outputs.keys() >= QUALITY_OUTPUTS and self._quality:
+            self._observe_quality(prediction)
+
+    def _observe_quality(self, prediction: Prediction) -> None:
+        """Agreement of each member with the fused class, and the fused confidence, of every row of the batch."""
+        probabilities, members = prediction.outputs["probabilities"], prediction.outputs["members"]
+        cells = self.metrics
+        fused = probabilities.argmax(axis=1)
+        cells.quality_rows.value += len(fused)
+        for confidence in probabilities.max(axis=1).tolist():
+            cells.confidence.observe(confidence)
+        differs = members.argmax(axis=2) != fused[:, None]
+        if prediction.answered is not None:
+            differs &= prediction.answered.T
+        for member, count in zip(self._members, differs.sum(axis=0).tolist(), strict=True):
+            cells.disagreement[member].value += count

@@ -1,0 +1,127 @@
+"""The choice among plans, with clocks that are told what to say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from server.runtime import measuring
+from server.runtime.measuring import Timing, compare, compared_sizes, fastest, warm_up, warmed_sizes
+from server.runtime.options import RuntimeOptions
+
+
+class Clock:
+    """Time that passes only when a run says so; one per thread of the test."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.runs: list[tuple[str, int]] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def plan(self, name: str, seconds: Callable[[int], float]) -> Callable[[int], None]:
+        def run(rows: int) -> None:
+            self.runs.append((name, rows))
+            self.now += seconds(rows)
+
+        return run
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(measuring, "perf_counter", clock)
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("most", "compared", "warmed"),
+    [
+        (1, (1,), (1,)),
+        (6, (1, 6), (1, 2, 4, 6)),
+        (8, (1, 8), (1, 2, 4, 8)),
+        (64, (1, 8, 64), (1, 2, 4, 8, 16, 32, 64)),
+    ],
+)
+def test_sizes_go_from_one_row_to_the_most(most: int, compared: tuple[int, ...], warmed: tuple[int, ...]) -> None:
+    assert compared_sizes(most) == compared
+    assert warmed_sizes(most) == warmed
+
+
+def test_the_plan_that_is_faster_at_most_sizes_wins(clock: Clock) -> None:
+    plans = {
+        "sequential": clock.plan("s", lambda rows: 1e-3 + 1e-5 * rows),
+        "merged": clock.plan("m", lambda rows: 5e-4 + 1e-5 * rows),
+    }
+    timings = compare(plans, (1, 8, 64), lanes=1)  # type: ignore[arg-type]
+    assert fastest(timings) == "merged"
+    assert timings["sequential"].idle[8] == pytest.approx(1e-3 + 8e-5)
+
+
+def test_plans_take_turns_so_that_drift_is_fair(clock: Clock) -> None:
+    plans = {name: clock.plan(name, lambda rows: 1e-3) for name in ("sequential", "merged")}
+    compare(plans, (1,), lanes=1)  # type: ignore[arg-type]
+    names = [name for name, _ in clock.runs]
+    assert names[::2] == ["sequential"] * (len(names) // 2)
+    assert names[1::2] == ["merged"] * (len(names) // 2)
+
+
+def test_a_slow_ensemble_is_run_once_and_the_largest_batch_left_out(clock: Clock) -> None:
+    plans = {name: clock.plan(name, lambda rows: 1.0 * rows) for name in ("sequential", "merged")}
+    timings = compare(plans, (1, 8, 64), lanes=2)  # type: ignore[arg-type]
+    assert list(timings["merged"].idle) == [1]
+    assert clock.runs == [("sequential", 1), ("merged", 1), *clock.runs[2:]]
+    assert {rows for _, rows in clock.runs} == {1}
+    assert clock.now < 10
+
+
+def test_comparing_small_plans_stays_within_its_budget(clock: Clock) -> None:
+    plans = {name: clock.plan(name, lambda rows: 1e-4 * rows) for name in ("sequential", "parallel", "merged")}
+    compare(plans, (1, 8, 64), lanes=1)  # type: ignore[arg-type]
+    assert clock.now < 1.0
+
+
+def test_throughput_counts_when_there_are_lanes() -> None:
+    threads: set[int] = set()
+    gate = threading.Barrier(2)
+
+    def run(rows: int) -> None:
+        if threading.current_thread().name.startswith("tutti-measure"):
+            gate.wait()
+            threads.add(threading.get_ident())
+
+    timings = compare({"sequential": run}, (1,), lanes=2)
+    assert timings["sequential"].busy is not None
+    assert len(threads) == 2
+
+
+def test_load_can_outweigh_idle_time() -> None:
+    idle = {1: 1.0, 8: 1.0}
+    assert fastest({"parallel": Timing(idle, 9.0), "sequential": Timing({1: 1.5, 8: 1.5}, 2.0)}) == "sequential"
+
+
+def test_the_first_of_equals_is_kept() -> None:
+    assert fastest({"sequential": Timing({1: 1.0}), "merged": Timing({1: 1.0})}) == "sequential"
+
+
+def test_the_time_of_any_batch_is_interpolated(clock: Clock) -> None:
+    seconds = warm_up(clock.plan("s", lambda rows: 0.01 + 0.001 * rows), 6)
+    assert seconds[1:] == pytest.approx([0.01 + 0.001 * rows for rows in range(1, 7)])
+    assert {rows for _, rows in clock.runs} == {1, 2, 4, 6}
+
+
+def test_warming_up_gives_up_on_what_takes_too_long_and_estimates_it(clock: Clock) -> None:
+    seconds = warm_up(clock.plan("s", lambda rows: 5.0 * rows), 64)
+    assert {rows for _, rows in clock.runs} == {1, 2}
+    assert seconds[64] == pytest.approx(5.0 * 64)
+
+
+@pytest.mark.parametrize(
+    ("cores", "lanes", "expected"), [(2, 0, (2, 1)), (2, 1, (1, 2)), (8, 2, (2, 4)), (8, 3, (3, 2)), (1, 4, (1, 1))]
+)
+def test_lanes_times_threads_stay_within_the_cores(cores: int, lanes: int, expected: tuple[int, int]) -> None:
+    layout = RuntimeOptions(cores=cores, lanes=lanes).layout()
+    assert (layout.lanes, layout.threads) == expected

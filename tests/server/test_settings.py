@@ -1,0 +1,88 @@
+"""Settings: flags over environment over file over defaults, and one clear line for what cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_repo import Provider
+from server.settings import Settings, SettingsError, all_settings, load
+
+NOTHING: dict[str, str] = {}
+
+
+def toml(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "tutti.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_defaults_without_any_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load({}, NOTHING) == Settings()
+
+
+def test_flags_win_over_variables_over_the_file(tmp_path: Path) -> None:
+    config = toml(tmp_path, "port = 1\nlanes = 1\ncores = 1")
+    found = load({"config": config, "port": "3"}, {"TUTTI_PORT": "2", "TUTTI_LANES": "2"})
+    assert (found.port, found.lanes, found.cores) == (3, 2, 1)
+
+
+def test_a_file_in_the_working_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toml(tmp_path, "port = 7")
+    monkeypatch.chdir(tmp_path)
+    assert load({}, NOTHING).port == 7
+
+
+def test_every_kind_of_value_comes_from_text() -> None:
+    environ = {
+        "TUTTI_PROVIDERS": "CUDAExecutionProvider, CPUExecutionProvider",
+        "TUTTI_ACCESS_LOG": "yes",
+        "TUTTI_POLL_INTERVAL_S": "0.5",
+        "TUTTI_CONTROL_PORT": "",
+    }
+    found = load({"provider_policy": "strict"}, environ)
+    assert found.providers == (Provider(name="CUDAExecutionProvider"), Provider(name="CPUExecutionProvider"))
+    assert (found.access_log, found.poll_interval_s, found.control_port) == (True, 0.5, None)
+    assert found.provider_policy == "strict"
+
+
+def test_provider_options_come_from_the_file(tmp_path: Path) -> None:
+    config = toml(tmp_path, '[[providers]]\nname = "CUDAExecutionProvider"\noptions = { device_id = "1" }')
+    assert load({"config": config}, NOTHING).providers[0].options == {"device_id": "1"}
+
+
+def test_the_token_is_read_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("a-long-enough-token\nsecond line\n", encoding="utf-8")
+    assert load({}, {"TUTTI_CONTROL_TOKEN_FILE": str(path)}).control_token == "a-long-enough-token"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "message"),
+    [
+        ({"port": "x"}, {}, "--port: port = 'x' is refused: Expected `int`"),
+        ({}, {"TUTTI_PORT": "70000"}, "TUTTI_PORT: port = '70000' is refused: Expected `int` <= 65535"),
+        ({}, {"TUTTI_PLAN": "fast"}, "TUTTI_PLAN: plan = 'fast' is refused: Invalid enum value 'fast'"),
+        ({}, {"TUTTI_ACCESS_LOG": "perhaps"}, "TUTTI_ACCESS_LOG: access_log = 'perhaps' is refused: Expected `bool`"),
+        ({}, {"TUTTI_CONTROL_TOKEN": "short"}, "TUTTI_CONTROL_TOKEN: control_token = 'short' is refused"),
+        ({"config": "nowhere.toml"}, {}, "settings file 'nowhere.toml' cannot be read"),
+        ({}, {"TUTTI_CONTROL_TOKEN_FILE": "nowhere"}, "control_token_file 'nowhere' cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_names_its_source(flags: dict[str, str], environ: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        load(flags, environ)
+    assert message in str(refusal.value)
+
+
+def test_an_unknown_key_of_the_file_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="unknown setting 'prot'; there are repository, host, port"):
+        load({"config": toml(tmp_path, "prot = 1")}, NOTHING)
+
+
+def test_every_default_is_within_its_own_limits(tmp_path: Path) -> None:
+    for setting in all_settings():
+        if isinstance(setting.default, str | int | float):
+            assert load({setting.name: str(setting.default)}, NOTHING) is not None

@@ -1,0 +1,123 @@
+"""The command line: `tutti serve | export | publish | repo | loadtest | demo`, each imported only when used."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model_repo import Repository
+
+COMMANDS = {
+    "demo": ("tutti", "train the digits ensemble, publish it, serve it, print a request to try"),
+    "serve": ("server.__main__", "serve the ensembles of a model repository"),
+    "export": ("exporter.cli", "train the members of a recipe, fuse, convert, check and publish them"),
+    "publish": ("exporter.publish_cli", "publish your own ONNX files as an ensemble"),
+    "repo": ("model_repo.cli", "list, verify, promote, roll back and prune published versions"),
+    "loadtest": ("loadtest.cli", "load a server, swap under load, and report"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status (2: the call is wrong, 1: it ran and the answer is bad)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"tutti {_version()}")
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"tutti: unknown command '{words[0]}'; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        module = importlib.import_module(COMMANDS[words[0]][0])
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("server", "exporter", "model_repo", "loadtest"):
+            raise  # ours: a bug, not a missing extra
+        extra = "loadtest" if words[0] == "loadtest" else "export"
+        print(f"tutti {words[0]}: needs the package '{error.name}': pip install 'tutti[{extra}]'", file=sys.stderr)
+        return 2
+    try:
+        run = demo if words[0] == "demo" else module.main
+        return int(run(words[1:]))
+    except KeyboardInterrupt:
+        print(f"tutti {words[0]}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe left; nobody is there to be told
+        return 1
+
+
+def demo(argv: Sequence[str]) -> int:
+    """Train and publish the digits ensemble unless it is there, serve it, print a request; returns the exit status."""
+    import argparse
+
+    from model_repo import Repository
+
+    parser = argparse.ArgumentParser(
+        prog="tutti demo", description="Train the digits ensemble, publish it, serve it, print a request to try."
+    )
+    parser.add_argument("--repository", default="models", metavar="DIR", help="model repository [models]")
+    parser.add_argument("--port", default="8000", help="TCP port to serve on; 0 takes a free one [8000]")
+    arguments = parser.parse_args(list(argv))
+    repository = Repository(arguments.repository)
+    if not _published(repository, "digits"):
+        # A process of its own: training leaves several hundred MB behind that a server does not need.
+        command = [sys.executable, "-m", "tutti", "export", "digits", "--repository", arguments.repository]
+        if status := subprocess.run(command, check=False).returncode:  # noqa: S603 - our own command line
+            return status
+    from server.__main__ import main as serve
+
+    return serve(
+        ["--repository", arguments.repository, "--port", arguments.port],
+        announce=lambda address: print(_request_to_try(repository, address), flush=True),
+    )
+
+
+def _published(repository: Repository, name: str) -> bool:
+    from model_repo import RepositoryError
+
+    try:
+        return bool(repository.versions(name))
+    except RepositoryError:
+        return False
+
+
+def _request_to_try(repository: Repository, address: str) -> str:
+    """A `curl` line with a golden row of the newest digits, and what else there is to look at."""
+    import io
+    import json
+
+    import numpy as np
+
+    version = repository.open("digits", repository.versions("digits")[-1])
+    golden = np.load(io.BytesIO(version.read(version.manifest.golden.file)), allow_pickle=False)
+    row = golden[f"input:{version.manifest.inputs[0].name}"][0]
+    body = json.dumps({"instances": [row.astype(int).tolist()]}, separators=(",", ":"))
+    return (
+        f"\nTry it (in another terminal):\n\n  curl -s {address}/v1/models/digits:predict -d '{body}'\n\n"
+        f"More: {address}/v2/models/digits (metadata), {address}/metrics, {address}/schema; Ctrl-C stops.\n"
+    )
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: tutti COMMAND …", "", "Serve versioned ensembles of ONNX models.", "", *lines, "",
+         "tutti COMMAND --help says more."]
+    )  # fmt: skip
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("tutti")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
