@@ -130,7 +130,12 @@ class ScriptedServer:
         self.url = f"http://127.0.0.1:{port}"
         ready.set()
         await self._stop.wait()
+        self._listener.close()
+        accepting = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*accepting, return_exceptions=True)  # a connection being accepted has no transport yet
         self.leave()
+        while self._open:  # the sockets close a turn after the abort
+            await asyncio.sleep(0)
 
 
 class _Connection(asyncio.Protocol):
