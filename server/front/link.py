@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 from server.errors import NotReady, Overloaded, Superseded
 from server.front.bundle import array_of
@@ -71,7 +72,7 @@ class EngineLink(Stream[FromEngine, FromFront]):
         self.outbox.submits.append(
             Submit(
                 reply.id, remote.id, *route, entry.rows, tuple(entry.outputs),
-                entry.deadline, self._loop.time(), [body.add(array) for array in entry.feeds.values()], client,
+                entry.deadline, monotonic(), [body.add(array) for array in entry.feeds.values()], client,
             )
         )  # fmt: skip
         self.soon()

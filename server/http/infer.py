@@ -6,11 +6,11 @@ Nothing here knows a web framework: `answer` is all that a protocol class or an 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from server.errors import ServerError, Superseded, UnsupportedMedia
@@ -79,7 +79,7 @@ class Inference:
 
     async def answer(self, call: Call, body: bytes) -> Reply:
         """The reply, errors included; only cancellation passes through. Counts the request by its outcome."""
-        progress = _Progress(time.perf_counter())
+        progress = _Progress(monotonic())
         try:
             reply, outcome = await self._predict(call, body, progress)
         except asyncio.CancelledError:
@@ -95,9 +95,9 @@ class Inference:
 
         Requests whose decoding or encoding would hold up the loop get a task after all.
         """
-        progress = _Progress(time.perf_counter())
+        progress = _Progress(monotonic())
         try:
-            arrived = asyncio.get_running_loop().time()
+            arrived = monotonic()
             servable, signature = self._route(call, progress)
             if call.content_encoding is not None or _heavy_to_decode(call, body, signature):
                 return self._in_task(call, body, done)
@@ -123,7 +123,7 @@ class Inference:
         self._metrics.request("", "", "cancelled", 0.0)
 
     async def _predict(self, call: Call, body: bytes, progress: _Progress) -> tuple[Reply, Outcome]:
-        arrived = asyncio.get_running_loop().time()
+        arrived = monotonic()
         if call.content_encoding is not None:
             body = await self._off_loop(partial(decompress, body, call.content_encoding, self.limits.max_body_bytes))
         for attempt in range(1, ATTEMPTS + 1):
@@ -206,7 +206,7 @@ class Inference:
         return answered[0]
 
     def _count(self, progress: _Progress, outcome: Outcome) -> None:
-        self._metrics.request(progress.ensemble, progress.version, outcome, time.perf_counter() - progress.started)
+        self._metrics.request(progress.ensemble, progress.version, outcome, monotonic() - progress.started)
 
     async def _off_loop(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 from model_repo import Aspired, Repository, RepositoryError
 from server.errors import LoadError, NotReady, UnknownEnsemble
@@ -214,7 +215,7 @@ class Manager:
             return False
         if aspired.stable is not None and aspired.stable > stable.version:
             return False  # replaced by a newer one: nothing is lost
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         absence = self._absences.get(reconciler.name)
         if absence is None:
             absence = self._absences[reconciler.name] = Absence(0, now - self._settings.poll_interval_s)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
+from time import monotonic
 
 from server.metrics import Metrics
 from server.runtime import LoadedEnsemble, Prediction
@@ -64,7 +65,7 @@ class Servable:
 
     def entry(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Entry:
         """An entry for validated feeds, with a reply that calls back; `deadline` in seconds of the loop's clock."""
-        return Entry(feeds, rows, outputs, deadline, DirectReply(), self._loop.time(), self._key(feeds))
+        return Entry(feeds, rows, outputs, deadline, DirectReply(), monotonic(), self._key(feeds))
 
     async def submit(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Answer:
         """The answer to one request.
@@ -81,7 +82,7 @@ class Servable:
     def deadline(self, timeout_s: float | None) -> float:
         """The absolute deadline of a request that arrives now, on the loop's clock in seconds."""
         allowed = self.manifest.batching.timeout_s
-        return self._loop.time() + (allowed if timeout_s is None else timeout_s)
+        return monotonic() + (allowed if timeout_s is None else timeout_s)
 
     def statistics(self) -> BatcherStatistics:
         """Rows and lanes as they are now."""
@@ -107,7 +108,7 @@ class Servable:
         return compute(self.ensemble, parts, self._extra_outputs(), self._helpless)
 
     def _extra_outputs(self) -> Collection[str]:
-        if not self._quality or (now := self._loop.time()) < self._quality_due:
+        if not self._quality or (now := monotonic()) < self._quality_due:
             return ()
         self._quality_due = now + QUALITY_PERIOD_S
         return QUALITY_OUTPUTS
@@ -117,7 +118,7 @@ class Servable:
         for part in parts:
             if part.index == 0:
                 cells.queue.observe(part.entry.started - part.entry.arrived)
-        self.stats.batch(parts, result, seconds, self._loop.time())
+        self.stats.batch(parts, result, seconds, monotonic())
         state = self._batcher.statistics()
         cells.queue_rows.value, cells.inflight_rows.value = state.queued_rows, state.inflight_rows
         if isinstance(result, BatchResult):
