@@ -103,6 +103,13 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
 
+    def observe_all(self, values: Sequence[float]) -> None:
+        """The same for many values at once."""
+        bounds, counts = self.bounds, self.counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.total += sum(values)
+
     def merge(self, counts: Sequence[int], total: float) -> None:
         """Add what another histogram of the same bounds observed."""
         for index, count in enumerate(counts):

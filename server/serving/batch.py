@@ -5,8 +5,8 @@ Synchronous and free of asyncio's loop: `compute` runs on a lane's thread or, fo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from server.serving.reply import DirectReply
 
-Arrays = Mapping[str, NDArray[Any]]
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
 Key = tuple[tuple[int, ...], ...]
 """Trailing shapes of the inputs: only rows of equal key can share a batch."""
 
@@ -28,22 +29,65 @@ REQUEST_SCOPED = frozenset({"error", "invalid_input", "shape"})
 """Failures that strike a whole batch and may be one request's doing; the others mask single rows."""
 
 
-@dataclass(slots=True)
+class Outputs:
+    """The outputs of a whole batch, arrays `[n, …]` by name, shared by the answers that are cut from it.
+
+    `memo` belongs to whoever encodes answers: what is made once for all rows of the batch is kept there.
+    """
+
+    __slots__ = ("arrays", "memo")
+
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        self.arrays = arrays
+        self.memo: dict[str, Any] = {}
+
+
+class Rows(Mapping[str, Array]):
+    """Rows `start:stop` of a batch's outputs as name → array `[rows, …]`: cut when asked for, never copied."""
+
+    __slots__ = ("names", "start", "stop", "whole")
+
+    def __init__(self, whole: Outputs, names: Collection[str], start: int, stop: int) -> None:
+        self.whole = whole
+        self.names = names
+        self.start = start
+        self.stop = stop
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.names:
+            raise KeyError(name)
+        return self.whole.arrays[name][self.start : self.stop]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+NOTHING = Rows(Outputs({}), (), 0, 0)
+
+
 class Answer:
     """One request's answer: arrays `[rows, …]`, the members left out, and where its time went (seconds)."""
 
-    outputs: dict[str, NDArray[Any]]
-    missing: tuple[str, ...]
-    version: int
-    queue_s: float
-    compute_s: float
+    __slots__ = ("compute_s", "missing", "outputs", "queue_s", "version")
+
+    def __init__(
+        self, outputs: Mapping[str, Array], missing: tuple[str, ...], version: int, queue_s: float, compute_s: float
+    ) -> None:
+        self.outputs = outputs
+        self.missing = missing
+        self.version = version
+        self.queue_s = queue_s
+        self.compute_s = compute_s
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
     """One request in the queue; it carries its own reply.
 
-    `deadline` and `arrived` are seconds of the event loop's clock.
+    `deadline` and `arrived` are seconds of the monotonic clock.
     """
 
     feeds: Arrays
@@ -56,7 +100,9 @@ class Entry:
     started: float = 0.0
     compute_s: float = 0.0
     open_parts: int = 1
-    results: list[PartResult | None] = field(default_factory=list)
+    answered: bool = False
+    results: list[PartResult | None] | None = None
+    """Of an entry that is computed in several parts, each one's result."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,17 +113,14 @@ class Part:
     index: int
     start: int
     stop: int
-
-    @property
-    def rows(self) -> int:
-        return self.stop - self.start
+    rows: int
 
 
 @dataclass(slots=True)
 class PartResult:
     """A part's outputs and missing members, or the error that this part alone deserves."""
 
-    outputs: dict[str, NDArray[Any]]
+    outputs: Rows
     missing: tuple[str, ...] = ()
     error: ServerError | None = None
 
@@ -113,15 +156,14 @@ def compute(
 
 def join(entry: Entry, version: int) -> Answer | ServerError:
     """The parts of an entry as one answer, rows in their order; the first error where a part has one."""
+    assert entry.results is not None, "an entry of one part is not joined: this is a bug"
     results = [result for result in entry.results if result is not None]
     for result in results:
         if result.error is not None:
             return result.error
-    if len(results) == 1:
-        outputs, missing = results[0].outputs, results[0].missing
-    else:
-        outputs = {name: np.concatenate([result.outputs[name] for result in results]) for name in results[0].outputs}
-        missing = tuple(dict.fromkeys(name for result in results for name in result.missing))
+    arrays = {name: np.concatenate([result.outputs[name] for result in results]) for name in entry.outputs}
+    missing = tuple(dict.fromkeys(name for result in results for name in result.missing))
+    outputs = Rows(Outputs(arrays), entry.outputs, 0, entry.rows)
     return Answer(outputs, missing, version, entry.started - entry.arrived, entry.compute_s)
 
 
@@ -152,6 +194,8 @@ def _feeds(parts: Sequence[Part]) -> Arrays:
         if first.rows == entry.rows:
             return entry.feeds
         return {name: array[first.start : first.stop] for name, array in entry.feeds.items()}
+    if all(part.entry.results is None for part in parts):
+        return {name: np.concatenate([part.entry.feeds[name] for part in parts]) for name in first.entry.feeds}
     return {
         name: np.concatenate([part.entry.feeds[name][part.start : part.stop] for part in parts])
         for name in first.entry.feeds
@@ -161,20 +205,17 @@ def _feeds(parts: Sequence[Part]) -> Arrays:
 def _split(ensemble: LoadedEnsemble, parts: Sequence[Part], prediction: Prediction) -> list[PartResult]:
     results = []
     start = 0
-    whole = len(parts) == 1
     clean = prediction.answered is None
+    whole = Outputs(prediction.outputs)
     for part in parts:
         stop = start + part.rows
-        source = prediction.outputs
-        outputs = {name: source[name] if whole else source[name][start:stop] for name in part.entry.outputs}
+        outputs = Rows(whole, part.entry.outputs, start, stop)
         results.append(PartResult(outputs) if clean else _judged(ensemble, prediction, outputs, start, stop))
         start = stop
     return results
 
 
-def _judged(
-    ensemble: LoadedEnsemble, prediction: Prediction, outputs: dict[str, NDArray[Any]], start: int, stop: int
-) -> PartResult:
+def _judged(ensemble: LoadedEnsemble, prediction: Prediction, outputs: Rows, start: int, stop: int) -> PartResult:
     """A part of a batch in which members are missing: degraded, or failed where too few answered."""
     assert prediction.answered is not None
     answered = [bool(rows.all()) for rows in prediction.answered[:, start:stop]]
@@ -182,7 +223,7 @@ def _judged(
     missing = tuple(member.name for member, whole in zip(members, answered, strict=True) if not whole)
     if prediction.usable is None or prediction.usable[start:stop].all():
         return PartResult(outputs, missing)
-    return PartResult({}, missing, _lost(ensemble, prediction, missing))
+    return PartResult(NOTHING, missing, _lost(ensemble, prediction, missing))
 
 
 def _lost(ensemble: LoadedEnsemble, prediction: Prediction, missing: tuple[str, ...]) -> ServerError:

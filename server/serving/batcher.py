@@ -15,7 +15,7 @@ from time import monotonic
 
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, Superseded
-from server.serving.batch import BatchResult, Entry, Key, Part, PartResult, join
+from server.serving.batch import Answer, BatchResult, Entry, Key, Part, PartResult, join
 
 INLINE_S = 0.001
 """A batch expected to take less runs on the loop itself: a thread hop costs about 39 µs and a wake-up (measured),
@@ -64,8 +64,8 @@ class Batcher:
         self._done = done
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Key, deque[Part]] = {}
-        self._queued_rows = 0
-        self._inflight_rows = 0
+        self.queued_rows = 0
+        self.inflight_rows = 0
         self._busy = 0
         self._pump_scheduled = False
         self._delay_timer: asyncio.TimerHandle | None = None
@@ -77,7 +77,7 @@ class Batcher:
 
     def statistics(self) -> BatcherStatistics:
         """Rows and lanes as they are now."""
-        return BatcherStatistics(self._queued_rows, self._inflight_rows, self._busy)
+        return BatcherStatistics(self.queued_rows, self.inflight_rows, self._busy)
 
     def submit_nowait(self, entry: Entry) -> None:
         """Queue the entry; its answer or error arrives in `entry.reply`.
@@ -101,7 +101,7 @@ class Batcher:
         await self._idle.wait()
 
     def _admit(self, entry: Entry) -> None:
-        queued = self._queued_rows
+        queued = self.queued_rows
         if not queued:
             return  # even a request larger than the whole queue is served when nothing waits
         now, wait_s = monotonic(), self._wait_s()
@@ -121,36 +121,38 @@ class Batcher:
     def _wait_s(self) -> float:
         """Estimated seconds until a row queued now would start; 0 where nothing was measured."""
         size = self._limits.max_batch_rows
-        batches = -(-self._queued_rows // size)
-        return batches * self._seconds(min(self._queued_rows, size)) * self._slowdown / self._lanes
+        batches = -(-self.queued_rows // size)
+        return batches * self._seconds(min(self.queued_rows, size)) * self._slowdown / self._lanes
 
     def _enqueue(self, entry: Entry) -> None:
         size = self._limits.max_batch_rows
         queue = self._queues.get(entry.key)
         if queue is None:
             queue = self._queues[entry.key] = deque()
-        if entry.rows <= size:
-            entry.results.append(None)
-            queue.append(Part(entry, 0, 0, entry.rows))
+        rows = entry.rows
+        if rows <= size:
+            queue.append(Part(entry, 0, 0, rows, rows))
         else:
-            starts = range(0, entry.rows, size)
+            starts = range(0, rows, size)
             entry.open_parts = len(starts)
-            entry.results.extend([None] * len(starts))
-            queue.extend(Part(entry, i, start, min(start + size, entry.rows)) for i, start in enumerate(starts))
-        self._queued_rows += entry.rows
+            entry.results = [None] * len(starts)
+            for index, start in enumerate(starts):
+                stop = min(start + size, rows)
+                queue.append(Part(entry, index, start, stop, stop - start))
+        self.queued_rows += rows
 
     def _pump(self) -> None:
         """Start batches while lanes are idle and rows wait."""
         self._pump_scheduled = False
-        while self._queued_rows and self._busy < self._lanes and not self._gathering():
+        while self.queued_rows and self._busy < self._lanes and not self._gathering():
             parts = self._take()
             if parts and self._start(parts):
                 break  # it ran on the loop: let the loop read and write before the next one
-        if not self._queued_rows and not self._busy:
+        if not self.queued_rows and not self._busy:
             self._idle.set()
-        elif self._queued_rows and self._busy == self._lanes:
+        elif self.queued_rows and self._busy == self._lanes:
             self._watch_deadlines()
-        elif self._queued_rows and self._delay_timer is None:
+        elif self.queued_rows and self._delay_timer is None:
             self._schedule()
 
     def _schedule(self) -> None:
@@ -191,7 +193,7 @@ class Batcher:
         room = self._limits.max_batch_rows
         while queue and queue[0].rows <= room:
             part = queue.popleft()
-            self._queued_rows -= part.rows
+            self.queued_rows -= part.rows
             if self._alive(part.entry, now):
                 room -= part.rows
                 parts.append(part)
@@ -215,13 +217,14 @@ class Batcher:
 
     def _start(self, parts: list[Part]) -> bool:
         """Compute a batch; True when it ran here, on the loop, and is done already."""
-        rows = sum(part.rows for part in parts)
-        self._busy += 1
-        self._inflight_rows += rows
+        rows = 0
         now = monotonic()
         for part in parts:
+            rows += part.rows
             if not part.entry.started:
                 part.entry.started = now
+        self._busy += 1
+        self.inflight_rows += rows
         if self._seconds(rows) < INLINE_S:
             self._finish(parts, rows, now, self._guarded(parts))
             return True
@@ -243,7 +246,7 @@ class Batcher:
     def _finish(self, parts: list[Part], rows: int, started: float, result: BatchResult | BaseException) -> None:
         seconds = monotonic() - started
         self._busy -= 1
-        self._inflight_rows -= rows
+        self.inflight_rows -= rows
         self._learn(rows, seconds)
         if isinstance(result, BatchResult):
             for part, outcome in zip(parts, result.parts, strict=True):
@@ -256,16 +259,25 @@ class Batcher:
 
     def _deliver(self, part: Part, outcome: PartResult, seconds: float) -> None:
         entry = part.entry
-        entry.results[part.index] = outcome
         entry.open_parts -= 1
         entry.compute_s += seconds
-        if entry.open_parts or entry.reply.done():
+        if entry.results is not None:
+            entry.results[part.index] = outcome
+        reply = entry.reply
+        if entry.open_parts or reply.done():
             return  # a cancelled client must never keep its batch-mates from their answers
-        answer = join(entry, self._version)
-        if isinstance(answer, Exception):
-            entry.reply.set_exception(answer)
+        if entry.results is not None:
+            answer = join(entry, self._version)
+        elif outcome.error is not None:
+            answer = outcome.error
         else:
-            entry.reply.set_result(answer)
+            queue_s = entry.started - entry.arrived
+            answer = Answer(outcome.outputs, outcome.missing, self._version, queue_s, entry.compute_s)
+        if isinstance(answer, Exception):
+            reply.set_exception(answer)
+        else:
+            entry.answered = True
+            reply.set_result(answer)
 
     def _learn(self, rows: int, seconds: float) -> None:
         if expected := self._seconds(rows):
@@ -286,7 +298,7 @@ class Batcher:
         now = monotonic()
         for key, queue in list(self._queues.items()):
             alive = deque(part for part in queue if self._alive(part.entry, now))
-            self._queued_rows -= sum(p.rows for p in queue) - sum(p.rows for p in alive)
+            self.queued_rows -= sum(p.rows for p in queue) - sum(p.rows for p in alive)
             if alive:
                 self._queues[key] = alive
             else:

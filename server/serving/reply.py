@@ -20,10 +20,10 @@ log = logging.getLogger("tutti.servable")
 class DirectReply:
     """A future's face for one answer. Settled once, by the batcher or by `cancel`; event-loop thread only."""
 
-    __slots__ = ("_answer", "_callbacks", "_cancelled", "_done", "_error")
+    __slots__ = ("_answer", "_callback", "_cancelled", "_done", "_error")
 
     def __init__(self) -> None:
-        self._callbacks: list[Callable[[DirectReply], object]] = []
+        self._callback: Callable[[DirectReply], object] | None = None
         self._answer: Answer | None = None
         self._error: BaseException | None = None
         self._cancelled = False
@@ -68,8 +68,9 @@ class DirectReply:
         return True
 
     def add_done_callback(self, callback: Callable[[DirectReply], object]) -> None:
-        """Have `callback` called when settled: inside the batcher, so it must be short."""
-        self._callbacks.append(callback)
+        """Have `callback` called when settled: inside the batcher, so it must be short. There is one."""
+        assert self._callback is None, "a reply has one callback: this is a bug"
+        self._callback = callback
         if self._done:
             self._call()
 
@@ -79,10 +80,11 @@ class DirectReply:
         self._call()
 
     def _call(self) -> None:
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            try:
-                callback(self)
-            except Exception:
-                # Inside the batcher a fault of one request must not reach its batch-mates.
-                log.exception("an answer could not be delivered")
+        callback = self._callback
+        if callback is None:
+            return
+        try:
+            callback(self)
+        except Exception:
+            # Inside the batcher a fault of one request must not reach its batch-mates.
+            log.exception("an answer could not be delivered")

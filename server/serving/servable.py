@@ -60,8 +60,7 @@ class Servable:
         Raises Superseded when this version is draining and Overloaded when its queue is full.
         """
         self._batcher.submit_nowait(entry)
-        cells = self.metrics
-        cells.queue_rows.value = self._batcher.statistics().queued_rows
+        self.metrics.queue_rows.value = self._batcher.queued_rows
 
     def entry(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Entry:
         """An entry for validated feeds, with a reply that calls back; `deadline` in seconds of the loop's clock."""
@@ -115,15 +114,12 @@ class Servable:
 
     def _done(self, parts: Sequence[Part], result: BatchResult | BaseException, seconds: float) -> None:
         cells = self.metrics
-        for part in parts:
-            if part.index == 0:
-                cells.queue.observe(part.entry.started - part.entry.arrived)
+        cells.queue.observe_all([part.entry.started - part.entry.arrived for part in parts if not part.index])
         self.stats.batch(parts, result, seconds, monotonic())
-        state = self._batcher.statistics()
-        cells.queue_rows.value, cells.inflight_rows.value = state.queued_rows, state.inflight_rows
+        cells.queue_rows.value, cells.inflight_rows.value = self._batcher.queued_rows, self._batcher.inflight_rows
         if isinstance(result, BatchResult):
             self._helpless = result.helpless
-            self._observe(sum(part.rows for part in parts), result.prediction, seconds)
+            self._observe(sum([part.rows for part in parts]), result.prediction, seconds)
         else:
             log.error("'%s' version %d: a batch failed", self.name, self.version, exc_info=result)
 
@@ -147,8 +143,7 @@ class Servable:
         cells = self.metrics
         fused = probabilities.argmax(axis=1)
         cells.quality_rows.value += len(fused)
-        for confidence in probabilities.max(axis=1).tolist():
-            cells.confidence.observe(confidence)
+        cells.confidence.observe_all(probabilities.max(axis=1).tolist())
         differs = members.argmax(axis=2) != fused[:, None]
         if prediction.answered is not None:
             differs &= prediction.answered.T

@@ -17,8 +17,9 @@ class Duration:
     ns: int = 0
 
     def add(self, seconds: float, times: int = 1) -> None:
+        """Count something that happened so many times and took so many seconds altogether."""
         self.count += times
-        self.ns += int(seconds * 1e9) * times
+        self.ns += int(seconds * 1e9)
 
 
 @dataclass(slots=True)
@@ -40,13 +41,17 @@ class ServableStats:
     batch_stats: dict[int, Duration] = field(default_factory=dict)
 
     def batch(self, parts: Sequence[Part], result: BatchResult | BaseException, seconds: float, now: float) -> None:
-        """Account for one batch; `now` is the loop's clock in seconds."""
-        rows = sum(part.rows for part in parts)
+        """Account for one batch; `now` is the monotonic clock in seconds."""
         self.last_inference_ms = time.time_ns() // 1_000_000
         if isinstance(result, BatchResult):
-            self._computed(rows, result, seconds)
-        for part in parts:
-            self._request(part, now, seconds)
+            self._computed(sum([part.rows for part in parts]), result, seconds)
+        ended = [part.entry for part in parts if not part.entry.open_parts]
+        answered = [now - entry.arrived for entry in ended if entry.answered]
+        self.success.add(sum(answered), len(answered))
+        if len(answered) < len(ended):
+            failed = [now - entry.arrived for entry in ended if not entry.answered]
+            self.fail.add(sum(failed), len(failed))
+        self.queue.add(sum([entry.started - entry.arrived for entry in ended]), len(ended))
 
     def _computed(self, rows: int, result: BatchResult, seconds: float) -> None:
         self.inference_count += rows
@@ -60,12 +65,3 @@ class ServableStats:
         if found is None:
             found = self.batch_stats[rows] = Duration()
         found.add(infer_s)
-
-    def _request(self, part: Part, now: float, seconds: float) -> None:
-        entry = part.entry
-        if entry.open_parts:
-            return
-        reply = entry.reply
-        answered = reply.done() and not reply.cancelled() and reply.exception() is None
-        (self.success if answered else self.fail).add(now - entry.arrived)
-        self.queue.add(entry.started - entry.arrived)
