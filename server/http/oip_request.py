@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from server.errors import InvalidTensor, MalformedRequest
+from server.http import templates
 from server.http.errors import shown
 from server.http.json_arrays import array_of, decode
 from server.http.limits import MAX_TENSORS, MAX_TIMEOUT_S, Limits
@@ -55,6 +56,8 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature,
     `header_length` is the length of the JSON part, None where the body is all JSON. Raises MalformedRequest,
     InvalidTensor or TooLarge, each with the field's path. Any thread.
     """
+    if header_length is None and (known := templates.decoded(body, signature)) is not None:
+        return known
     json, raw = _parts(body, header_length)
     head: InferHead = decode(_decoder, json, "")
     _check_counts(head)
@@ -67,7 +70,10 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature,
     else:
         wanted, outputs = signature.default_wanted[binary], signature.default_outputs
     rows = next(iter(feeds.values())).shape[0]
-    return InferRequest(feeds, rows, outputs, wanted, head.id, _timeout(parameters))
+    request = InferRequest(feeds, rows, outputs, wanted, head.id, _timeout(parameters))
+    if header_length is None and len(head.inputs) == 1 and not isinstance(data := head.inputs[0].data, UnsetType):
+        templates.remember(body, bytes(data), request, signature)
+    return request
 
 
 def _tensors(heads: list[TensorHead], raw: memoryview, signature: Signature, limits: Limits) -> dict[str, Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from server.http.errors import shown
 from server.http.tensors import DATATYPES, Datatype
 
 if TYPE_CHECKING:
+    from server.http.templates import Template
     from server.serving.servable import Servable
 
 KEPT = 1024
@@ -70,6 +71,9 @@ class Signature:
     """Requested names → one shared tuple, so that the batcher sees by identity that a batch wants the same."""
     model_head: bytes
     """`"model_name":"…","model_version":"…"`."""
+    version_text: str
+    templates: dict[tuple[bytes, bytes], Template] = field(default_factory=dict)
+    """Requests seen, by the bytes before their numbers and behind; each thread may add to it."""
 
     @property
     def only_input(self) -> InputTensor | None:
@@ -127,6 +131,7 @@ def signature_of(servable: Servable) -> Signature:
         ),
         selections={},
         model_head=head[1:-1],
+        version_text=str(servable.version),
     )
 
 

@@ -1,0 +1,71 @@
+"""Requests that differ from an earlier one in their numbers only: decoded without reading the rest again.
+
+Clients send one shape of JSON over and over. The bytes before and behind the `data` of a request that was decoded and
+checked in full are kept; where both come again, everything but the numbers is known. That is sound because the bytes
+between them must be one whole JSON array of numbers by themselves: then the document has the same structure. Anything
+else (another length, a string, a number out of range) is left to the full way, which says what is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.http.numbers import WRONG, numbers, offered
+from server.http.request import InferRequest
+from server.http.signature import Signature
+from server.http.tensors import Datatype
+
+KEPT = 64
+"""Of one version; beyond that they are collected anew."""
+LONGEST = 4096
+"""Bytes around the numbers; longer is not worth keeping."""
+
+_KEY = b'"data":'
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What is known of a request by the bytes around its numbers."""
+
+    name: str
+    kind: Datatype
+    shape: tuple[int, ...]
+    elements: int
+    request: InferRequest
+
+
+def decoded(body: bytes, signature: Signature) -> InferRequest | None:
+    """The request, where it is like an earlier one but for its numbers; None where the full way has to look."""
+    start = body.find(_KEY, 0, LONGEST) + len(_KEY)
+    end = body.find(b"]", start) + 1
+    template = signature.templates.get((body[:start], body[end:]))
+    if template is None:
+        return None
+    try:
+        array = numbers(body[start:end], template.kind, template.shape, template.elements)
+    except WRONG:
+        return None
+    known = template.request
+    return InferRequest(
+        {template.name: array}, known.rows, known.outputs, known.wanted, known.id, known.timeout_s, known.layout
+    )
+
+
+def remember(body: bytes, raw: bytes, request: InferRequest, signature: Signature) -> None:
+    """Keep the bytes around `raw`, the JSON of the only input's numbers; not where a client numbers its requests."""
+    start = body.find(_KEY) + len(_KEY)
+    end = body.find(b"]", start) + 1
+    prefix, suffix = body[:start], body[end:]
+    if request.id or len(prefix) + len(suffix) > LONGEST or body[start:end].strip(b" \t\r\n") != raw:
+        return
+    # The word once and no escapes: then this key is that of the input, and no other place can be meant.
+    if b"\\" in prefix or b"\\" in suffix or prefix.count(b'"data"') != 1 or b'"data"' in suffix:
+        return
+    (name, array), *others = request.feeds.items()
+    kind = signature.inputs[name].kind
+    if others or not offered(kind):
+        return
+    if len(signature.templates) >= KEPT:
+        signature.templates.clear()
+    feedless = InferRequest({}, request.rows, request.outputs, request.wanted, "", request.timeout_s, request.layout)
+    signature.templates[prefix, suffix] = Template(name, kind, array.shape, array.size, feedless)
