@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 # Others' package → the only places that may import it.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "onnxruntime": ("server.runtime.sessions",),
+    "onnxruntime": ("server.runtime.sessions", "server.runtime.binding"),
     "torch": ("exporter",),
     "sklearn": ("exporter",),
     "skl2onnx": ("exporter",),

@@ -11,20 +11,24 @@ from dataclasses import dataclass
 
 from model_repo import Execution, Member, Provider
 from server.runtime.options import RuntimeOptions
+from server.runtime.tuning import BUCKETS
 
 CPU = "CPUExecutionProvider"
 
 DEFAULT_OPTIONS: Mapping[str, Mapping[str, str]] = {
     # kSameAsRequested: the default doubles the arena, and two versions are resident during a swap.
     # HEURISTIC: the default benchmarks every new shape again, which a dynamic batch always has.
+    # powers: a new shape costs more than padding it to one that was seen.
     # use_tf32 0: a version must reproduce its golden rows, and TF32 keeps ten bits of them.
     "CUDAExecutionProvider": {
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": "0",
+        BUCKETS: "powers",
     },
+    "TensorrtExecutionProvider": {BUCKETS: "powers"},
 }
-"""Options that differ from onnxruntime's own defaults; the manifest's win over them."""
+"""Options unlike onnxruntime's own defaults, and the server's own of `tuning`; the manifest's win over them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""onnxruntime sessions: opened from verified bytes, shared by digest. The only module that imports onnxruntime."""
+"""onnxruntime sessions: opened from verified bytes, shared by digest. Only this and `binding` import onnxruntime."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from model_repo import Provider
+from server.runtime.binding import runner
 from server.runtime.datatypes import Array, Feeds, TensorInfo
 from server.runtime.providers import CPU, select
+from server.runtime.tuning import chosen, native
 
 # The default logger writes a failed provider to stderr; `Session.problem` carries it instead.
 onnxruntime.set_default_logger_severity(4)
@@ -106,8 +108,8 @@ class Session:
         self.key = key
         self.bytes = model.bytes
         handle, self.problem = _open(model, key.asked(), key.threads)
-        self._run = handle.run
         self.providers = _providers_used(handle)
+        self._run = runner(handle, chosen(_selected(key.asked()), self.providers[0]))
         self.inputs = tuple(_info(entry) for entry in handle.inputs_meta)
         self.outputs = tuple(_info(entry) for entry in handle.outputs_meta)
         self.warm: set[int] = set()
@@ -132,7 +134,7 @@ def sentence(error: Exception) -> str:
 
 def _open(model: Model, asked: Sequence[Provider], threads: int) -> tuple[Any, str]:
     """A handle on the first provider of `asked` that works, else on the CPU; and what went wrong on the way."""
-    remaining = list(select(asked, available_providers()).providers)
+    remaining = list(_selected(asked))
     problems: list[str] = []
     while True:
         names = [provider.name for provider in remaining]
@@ -149,6 +151,10 @@ def _open(model: Model, asked: Sequence[Provider], threads: int) -> tuple[Any, s
         return handle, "; ".join(dict.fromkeys(problems))
 
 
+def _selected(asked: Sequence[Provider]) -> tuple[Provider, ...]:
+    return select(asked, available_providers()).providers
+
+
 def _handle(model: Model, providers: Sequence[Provider], threads: int) -> Any:
     options = _session_options(threads)
     if model.external:
@@ -161,7 +167,7 @@ def _handle(model: Model, providers: Sequence[Provider], threads: int) -> Any:
     session = onnxruntime.InferenceSession(
         model.data,
         options,
-        providers=[(provider.name, dict(provider.options)) for provider in providers],
+        providers=[(provider.name, native(provider)) for provider in providers],
         enable_fallback=0,  # or a failing run would quietly open the session anew on the CPU
     )
     # The handle inside: the wrapper keeps the model's bytes for as long as it lives (one more copy of every

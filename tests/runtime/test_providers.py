@@ -59,6 +59,7 @@ def test_cuda_gets_options_for_swapping_which_the_manifest_can_override() -> Non
         "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": "1",
         "device_id": "2",
+        "tutti_batch_buckets": "powers",
     }
 
 
