@@ -13,7 +13,7 @@ from server.runtime.datatypes import Array, Feeds
 from server.runtime.golden import tiled
 from server.runtime.merge import MergeError, Part, merge
 from server.runtime.opening import Opening, merged_key
-from server.runtime.options import PlanName, RuntimeOptions
+from server.runtime.options import Layout, PlanName
 from server.runtime.plans import Merged, Parallel, Plan, Sequential, Slot
 from server.runtime.prediction import Execution
 from server.runtime.sessions import RunError
@@ -37,13 +37,13 @@ class Candidate:
 
 
 class Candidates:
-    """Makes plans for the slots of one ensemble."""
+    """Makes plans for the slots of one ensemble in one layout; `cores` is the thread budget."""
 
-    def __init__(self, opening: Opening, slots: Sequence[Slot], options: RuntimeOptions) -> None:
+    def __init__(self, opening: Opening, slots: Sequence[Slot], layout: Layout, cores: int) -> None:
         self._opening = opening
         self._slots = slots
-        self._run_threads = options.layout().threads
-        self._workers = max(1, options.cores // self._run_threads)
+        self._run_threads = layout.threads
+        self._workers = max(1, cores // layout.threads)
 
     def make(self, name: PlanName, golden: Feeds) -> Candidate:
         """The plan of this name, tried on golden rows. Raises PlanError, and then nothing stays held."""
@@ -74,7 +74,7 @@ class Candidates:
         merged = Merged(session, [entry.name for entry in session.outputs], separate)
         for feeds in (golden, tiled(golden, 1), tiled(golden, 3)):
             try:
-                self._check_equal(merged.attempt(feeds), separate.run(feeds))
+                check_equal(self._slots, merged.attempt(feeds), separate.run(feeds), "inside the merged graph")
             except RunError as error:
                 raise PlanError(f"the merged graph fails on the golden rows: {error}") from error
         return merged
@@ -95,10 +95,12 @@ class Candidates:
             [Part(s.member.name, self._opening.model(s.member), s.feeds, s.member.output) for s in self._slots]
         )
 
-    def _check_equal(self, merged: Sequence[Array], separate: Execution) -> None:
-        if separate.failures:
-            raise PlanError(f"member {separate.failures[0].member!r} fails on the golden rows")
-        for slot, one, other in zip(self._slots, merged, separate.raw, strict=True):
-            assert other is not None, "without a failure every member has an output"
-            if one.shape != other.shape or not np.allclose(one, other, RTOL, ATOL, equal_nan=True):
-                raise PlanError(f"member {slot.member.name!r} gives other values inside the merged graph")
+
+def check_equal(slots: Sequence[Slot], given: Sequence[Array | None], separate: Execution, place: str) -> None:
+    """Raise PlanError unless every member gives at `place` what it gives on its own."""
+    if separate.failures:
+        raise PlanError(f"member {separate.failures[0].member!r} fails on the golden rows")
+    for slot, one, other in zip(slots, given, separate.raw, strict=True):
+        assert other is not None, "without a failure every member has an output"
+        if one is None or one.shape != other.shape or not np.allclose(one, other, RTOL, ATOL, equal_nan=True):
+            raise PlanError(f"member {slot.member.name!r} gives other values {place}")

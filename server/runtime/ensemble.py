@@ -30,7 +30,8 @@ class LoadedEnsemble:
     """One version, ready to answer once `check_golden` and `choose_plan` have run.
 
     `providers`: member → execution providers really used. `fallbacks`: member → sentence, where another provider
-    was asked for. `outputs`: every output offered, in order. Until `choose_plan` the members run sequentially.
+    was asked for. `outputs`: every output offered, in order. Until `choose_plan` the members run sequentially, and
+    `lanes` × `threads` (batches at once, most threads of a run) are not settled.
     """
 
     def __init__(
@@ -38,7 +39,8 @@ class LoadedEnsemble:
     ) -> None:
         manifest = opening.version.manifest
         self.manifest: Manifest = manifest
-        self.lanes = options.layout().lanes
+        self.lanes = opening.layout.lanes
+        self.threads = opening.layout.threads
         self.providers: Mapping[str, tuple[str, ...]] = {slot.member.name: slot.session.providers for slot in slots}
         self.fallbacks: Mapping[str, str] = opening.fallbacks
         self.outputs: Mapping[str, OutputSpec] = output_specs(manifest)
@@ -111,12 +113,13 @@ class LoadedEnsemble:
         compare(self.manifest, rows, *self._evaluated(rows))
 
     def choose_plan(self) -> None:
-        """Measure the plans there are on golden rows, keep the fastest and warm up every batch size in use."""
+        """Measure plans and layouts on golden rows, keep the best and warm up every batch size in use."""
         rows = self._golden_rows()
         planning = Planning(self._opening, self._slots, self._options, self._held)
-        self._plan, self._choice = planning.choose(
-            rows.feeds, lambda plan, feeds: self._predict(plan, feeds, self.default_outputs)
-        )
+        chosen = planning.choose(rows.feeds, lambda plan, feeds: self._predict(plan, feeds, self.default_outputs))
+        self._plan, self._choice, self._slots = chosen.plan, chosen.choice, chosen.slots
+        self._separate = Sequential(chosen.slots)
+        self.lanes, self.threads = chosen.choice.layout.lanes, chosen.choice.layout.threads
         self._golden = None
 
     def close(self) -> None:

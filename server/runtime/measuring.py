@@ -1,16 +1,17 @@
-"""Which plan is fastest on this machine, and how long a batch takes: measured, not guessed."""
+"""Which plan and which layout is fastest on this machine, and how long a batch takes: measured, not guessed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
+from typing import TypeVar
 
-from server.runtime.options import PlanName
+from server.runtime.options import Layout, PlanName
 
 BUDGET_S = 0.8
 """For comparing the plans of a small ensemble; a slow one takes a run of each plan at each size."""
@@ -20,7 +21,14 @@ WARM_UP_S = 30.0
 """For running every batch size once; sizes that would pass it are warmed by their first request."""
 MIDDLE_ROWS = 8
 MOST_REPEATS = 30
+MARGIN = 0.1
+"""By which another layout must have the better score: smaller differences are noise, and real load is another."""
+MOST_RATE_LOST = 0.05
+"""Of the rows a second with every lane busy, which more threads may cost: they buy idle latency with capacity."""
+MOST_HELD_UP = 4
+"""Times as long as alone that a batch may take with a core for every lane, at the worst: for planning only."""
 
+Name = TypeVar("Name", bound=Hashable)
 Run = Callable[[int], object]
 """Runs one batch of so many rows."""
 
@@ -43,13 +51,16 @@ class Timing:
 class Choice:
     """A plan with the figures that chose it; `problems` says why a plan was not among them.
 
-    `seconds` holds the chosen plan's time for batches of 0, 1, 2, … rows.
+    `seconds` holds the chosen plan's time for batches of 0, 1, 2, … rows. `layout` is what it runs in, `threads`
+    those of each member in order; none where they are the layout's.
     """
 
     plan: PlanName
     report: Mapping[str, Mapping[int, float]]
     problems: Mapping[str, str]
     seconds: Sequence[float] = ()
+    layout: Layout = field(default_factory=lambda: Layout(1, 1))
+    threads: tuple[int, ...] = ()
 
 
 def compared_sizes(most_rows: int) -> tuple[int, ...]:
@@ -62,33 +73,48 @@ def warmed_sizes(most_rows: int) -> tuple[int, ...]:
     return (*(1 << power for power in range(most_rows.bit_length()) if 1 << power < most_rows), most_rows)
 
 
-def compare(plans: Mapping[PlanName, Run], sizes: Sequence[int], lanes: int) -> dict[PlanName, Timing]:
-    """Timings of each plan, in alternating rounds so that a drifting machine is fair to all.
+def compare(runs: Mapping[Name, Run], sizes: Sequence[int], lanes: Mapping[Name, int]) -> dict[Name, Timing]:
+    """Timings of each, in alternating rounds so that a drifting machine is fair to all; `lanes` of each by name.
 
     Median of as many runs as the budget allows, after one that does not count unless it is all there is time for.
+    Every lane is busy with the largest batch for which there is time; where no layout has two, nothing is.
     """
-    timings = {name: Timing() for name in plans}
+    timings = {name: Timing() for name in runs}
     share = BUDGET_S / (len(sizes) + 1)
-    largest, once = 0, 0.0
+    once: dict[int, float] = {}
     for rows in sizes:
-        if largest and once * rows / largest > PATIENCE_S:
+        if once and once[max(once)] * rows / max(once) > PATIENCE_S:
             break
-        first = {name: _timed(run, rows) for name, run in plans.items()}
-        once, largest = sum(first.values()), rows
-        rounds = [{name: _timed(run, rows) for name, run in plans.items()} for _ in range(_repeats(share, once))] or [
-            first
-        ]
+        first = {name: _timed(run, rows) for name, run in runs.items()}
+        once[rows] = sum(first.values())
+        repeats = _repeats(share, once[rows])
+        rounds = [{name: _timed(run, rows) for name, run in runs.items()} for _ in range(repeats)] or [first]
         for name, timing in timings.items():
             timing.idle[rows] = median(taken[name] for taken in rounds)
-    if lanes == 1 or once > PATIENCE_S / lanes:
+    most = max(lanes.values())
+    bearable = [rows for rows, seconds in once.items() if seconds * min(most, MOST_HELD_UP) <= PATIENCE_S]
+    if most == 1 or not bearable:
         return timings
-    repeats = max(1, _repeats(share, once * 2))
-    return {name: Timing(timing.idle, _busy(plans[name], largest, lanes, repeats)) for name, timing in timings.items()}
+    full = bearable[-1]
+    repeats = max(1, _repeats(share, once[full] * 2))
+    return {
+        name: Timing(timing.idle, _busy(runs[name], full, lanes[name], repeats)) for name, timing in timings.items()
+    }
 
 
-def fastest(timings: Mapping[PlanName, Timing]) -> PlanName:
-    """The plan with the best score; the first of equals."""
+def fastest(timings: Mapping[Name, Timing]) -> Name:
+    """The one with the best score; the first of equals."""
     return min(timings, key=lambda name: timings[name].score)
+
+
+def pays(other: Timing, current: Timing) -> bool:
+    """Whether changing the layout pays: a score better by the margin, and at full load about the same rate.
+
+    Never where full load was not measured: idle times alone always speak for more threads.
+    """
+    if other.busy is None or current.busy is None:
+        return False
+    return other.score <= (1 - MARGIN) * current.score and (1 - MOST_RATE_LOST) * other.busy <= current.busy
 
 
 def warm_up(run: Run, most_rows: int) -> list[float]:

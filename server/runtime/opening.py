@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 
 from model_repo import File, IntegrityError, Member, Provider, Stacked, Version, member_files
 from server.errors import LoadError
 from server.runtime import providers
 from server.runtime.external import ModelError, locations
+from server.runtime.measuring import Choice
 from server.runtime.options import RuntimeOptions
 from server.runtime.plans import Slot
 from server.runtime.pool import SessionPool
@@ -17,24 +18,45 @@ from server.runtime.sessions import Model, Session, SessionError, SessionKey, av
 
 
 class Opening:
-    """Acquires the sessions of one version; `held` gives them all back."""
+    """Acquires the sessions of one version; `held` gives them all back.
+
+    `known`: what was chosen for the same members before. `layout` is that choice's, so that a change of weights
+    opens just the sessions that it will use; else the options'. `members` gives back what `slot` acquired.
+    """
 
     def __init__(self, version: Version, pool: SessionPool, options: RuntimeOptions, held: ExitStack) -> None:
         self.version = version
         self.pool = pool
-        self.threads = options.layout().threads
         self.fallbacks: dict[str, str] = {}
+        self.members = held.enter_context(ExitStack())
         self._options = options
         self._held = held
+        self._choice_key = self._key_of_choice()
+        self.known = pool.choices.get(self._choice_key)
+        self.layout = options.layout() if self.known is None else self.known.layout
+        self._threads = self._member_threads()
 
     def slot(self, member: Member) -> Slot:
         """The member's session in its place. Raises LoadError 'integrity', 'session' or 'provider'."""
-        asked = providers.wanted(member, self.version.manifest.execution, self._options)
+        return self._slot(member, self._threads[member.name], self.members)
+
+    def slots(self, threads: Mapping[str, int], held: ExitStack) -> tuple[Slot, ...]:
+        """All members again, each with the threads named; `held` gives them back. Raises as `slot` does."""
+        return tuple(self._slot(member, threads[member.name], held) for member in self.version.manifest.members)
+
+    def remember(self, choice: Choice) -> None:
+        """Let the next version with these members, wiring and options be run the same way."""
+        self.pool.choices.put(self._choice_key, choice)
+
+    def _slot(self, member: Member, threads: int, held: ExitStack) -> Slot:
+        asked = self._asked(member)
         files = member_files(member)
-        external = {entry.file: entry.sha256 for entry in member.external}
-        key = SessionKey.of(member.sha256, external, asked, self.threads)
         session = self._session(
-            f"member {member.name!r}", key, lambda: self.model(member), [file.file for file in files], self._held
+            f"member {member.name!r}",
+            self._key(member, threads),
+            lambda: self.model(member),
+            [file.file for file in files],
+            held,
         )
         self._judge(member, asked, session)
         return Slot(member, session)
@@ -90,6 +112,27 @@ class Opening:
         if providers.strict(self.version.manifest.execution, self._options):
             raise LoadError("provider", sentence)
         self.fallbacks[member.name] = sentence
+
+    def _asked(self, member: Member) -> tuple[Provider, ...]:
+        return providers.wanted(member, self.version.manifest.execution, self._options)
+
+    def _key(self, member: Member, threads: int) -> SessionKey:
+        external = {entry.file: entry.sha256 for entry in member.external}
+        return SessionKey.of(member.sha256, external, self._asked(member), threads)
+
+    def _key_of_choice(self) -> Hashable:
+        """What measuring depends on: the members' content and wiring, the batch, and what was asked for."""
+        manifest, options = self.version.manifest, self._options
+        members = tuple(
+            (self._key(member, 1), tuple(sorted(member.inputs.items())), member.output) for member in manifest.members
+        )
+        return members, manifest.batching.max_batch_rows, options.cores, options.lanes, options.plan
+
+    def _member_threads(self) -> dict[str, int]:
+        members = self.version.manifest.members
+        told = () if self.known is None else self.known.threads
+        threads = told or (self.layout.threads,) * len(members)
+        return {member.name: count for member, count in zip(members, threads, strict=True)}
 
 
 def merged_key(slots: Sequence[Slot], threads: int) -> SessionKey:

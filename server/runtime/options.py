@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count, takewhile
 from typing import Literal
 
 from model_repo import Provider
 
 PlanName = Literal["sequential", "parallel", "merged"]
+MOST_LAYOUTS = 4
+"""To choose among on one machine: each that is compared opens sessions of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,11 @@ class Layout:
 class RuntimeOptions:
     """The server's settings as far as execution goes.
 
-    `cores` is the thread budget. `lanes` 0 takes one lane per core with one thread each (measured: two lanes
-    of one thread give twice the rows of one lane, and no other layout gave more); a smaller number gives the
-    cores that are left to the runs as threads. `providers` is what an ensemble gets that names none itself;
-    empty means CPU. `policy` is `strict` if either this or the manifest says so.
+    `cores` is the thread budget. `lanes` 0 starts from one lane per core with one thread each (measured on two
+    cores: twice the rows of one lane) and leaves it to measuring at load whether fewer lanes with more threads
+    are better; any other number is taken, and gives the cores that are left to the runs as threads. `providers`
+    is what an ensemble gets that names none itself; empty means CPU. `policy` is `strict` if either this or the
+    manifest says so.
     """
 
     cores: int
@@ -35,7 +39,23 @@ class RuntimeOptions:
     policy: Literal["strict", "prefer"] = "prefer"
 
     def layout(self) -> Layout:
-        """Lanes and threads within the budget, at least one of each."""
+        """Lanes and threads within the budget, at least one of each: what holds until something else is measured."""
+        return self._layout(self.lanes or self.cores)
+
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layouts to choose among, `layout()` first, then ever fewer lanes with more threads each.
+
+        At most four: steps of two up to 15 cores, of four up to 255. Only one where `lanes` is given.
+        """
+        if self.lanes:
+            return (self.layout(),)
+        step = 2
+        while step**MOST_LAYOUTS <= self.cores:
+            step *= 2
+        threads = takewhile(lambda threads: threads <= max(1, self.cores), (step**power for power in count()))
+        return tuple(self._layout(self.cores // each) for each in threads)
+
+    def _layout(self, lanes: int) -> Layout:
         cores = max(1, self.cores)
-        lanes = min(self.lanes or cores, cores)
+        lanes = max(1, min(lanes, cores))
         return Layout(lanes, cores // lanes)

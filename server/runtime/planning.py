@@ -1,116 +1,239 @@
-"""The choice of a plan: measured on this machine at load, remembered for sets of sessions."""
+"""The choice of a plan and a layout: measured on this machine at load, remembered for sets of members."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import TypeVar
 
-from server.runtime.candidates import Candidate, Candidates, PlanError
+from server.errors import LoadError
+from server.runtime.candidates import Candidate, Candidates, PlanError, check_equal
 from server.runtime.datatypes import Feeds
 from server.runtime.golden import tiled
-from server.runtime.measuring import Choice, Run, compare, compared_sizes, fastest, warm_up
-from server.runtime.opening import Opening, merged_key
-from server.runtime.options import PlanName, RuntimeOptions
-from server.runtime.plans import Plan, Slot
+from server.runtime.measuring import PATIENCE_S, Choice, Timing, compare, compared_sizes, fastest, pays, warm_up
+from server.runtime.opening import Opening
+from server.runtime.options import Layout, PlanName, RuntimeOptions
+from server.runtime.plans import Plan, Sequential, Slot
+from server.runtime.providers import CPU
 
 MAX_FEED_BYTES = 256 * 2**20
 """Of one batch made up for measuring; larger batches are first seen in a request."""
+MAX_SECOND_BYTES = 256 * 2**20
+"""Of the members that another layout would open a second time while it is measured."""
+LAYOUTS_S = 10.0
+"""After this long no further layout is measured; one that has begun is bounded as the plans are."""
+THREADS_PAY_S = 2e-3
+"""A full batch of a member that takes less has nothing to gain from threads: waking them costs tens of µs a layer."""
 
 PLANS: tuple[PlanName, ...] = ("sequential", "parallel", "merged")
 
+Name = TypeVar("Name", bound=Hashable)
 Predict = Callable[[Plan, Feeds], object]
 """One whole prediction by a plan: what is timed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """How an ensemble is run: by `plan`, its members in `slots`; `held` gives back what that takes."""
+
+    plan: Plan
+    slots: tuple[Slot, ...]
+    choice: Choice
+    held: ExitStack = field(default_factory=ExitStack)
+
+
+class Bench:
+    """Times whole predictions on golden rows, repeated or cut to batches of up to `most_rows` rows."""
+
+    def __init__(self, golden: Feeds, predict: Predict, most_rows: int) -> None:
+        self.golden = golden
+        self.most_rows = most_rows
+        self.sizes = compared_sizes(most_rows)
+        self._predict = predict
+        self._batches: dict[int, Feeds] = {}
+
+    def compare(self, plans: Mapping[Name, Plan], lanes: Mapping[Name, int]) -> dict[Name, Timing]:
+        """Timings of each plan with lanes of its own."""
+        return compare({name: self._run_of(plan) for name, plan in plans.items()}, self.sizes, lanes)
+
+    def warm_up(self, plan: Plan) -> list[float]:
+        """Seconds of batches of 0 … `most_rows` rows, every batch size in use having run."""
+        return warm_up(lambda rows: self._predict(plan, tiled(self.golden, rows)), self.most_rows)
+
+    def members(self, slots: Sequence[Slot]) -> Sequence[float]:
+        """Seconds of a full batch of each member on its own; extrapolated from one row where that takes long."""
+        plan, rows = Sequential(slots), 1
+        if sum(plan.run(self._batch(1)).seconds) * self.most_rows <= PATIENCE_S:
+            rows = self.most_rows
+        twice = [plan.run(self._batch(rows)).seconds for _ in range(2)]
+        return [min(seconds) * self.most_rows / rows for seconds in zip(*twice, strict=True)]
+
+    def _run_of(self, plan: Plan) -> Callable[[int], object]:
+        return lambda rows: self._predict(plan, self._batch(rows))
+
+    def _batch(self, rows: int) -> Feeds:
+        if rows not in self._batches:
+            self._batches[rows] = tiled(self.golden, rows)
+        return self._batches[rows]
+
+
 class Planning:
-    """Chooses the plan of one ensemble. What the chosen plan needs goes to `held`, the rest is given back."""
+    """Chooses plan and layout of one ensemble. What they need goes to `held`, the rest is given back."""
 
     def __init__(self, opening: Opening, slots: Sequence[Slot], options: RuntimeOptions, held: ExitStack) -> None:
-        self._slots = slots
-        self._layout = options.layout()
+        self._opening = opening
+        self._slots = tuple(slots)
+        self._options = options
         self._wanted: tuple[PlanName, ...] = PLANS if options.plan == "auto" else (options.plan,)
-        self._candidates = Candidates(opening, slots, options)
-        self._choices = opening.pool.choices
-        self._held = held
         self._most_rows = opening.version.manifest.batching.max_batch_rows
-        self._key = self._choice_key(options)
+        self._held = held
 
-    def choose(self, golden: Feeds, predict: Predict) -> tuple[Plan, Choice]:
-        """The fastest plan that gives what the members give, warmed up, and the figures that chose it.
+    def choose(self, golden: Feeds, predict: Predict) -> Chosen:
+        """The fastest plan that gives what the members give, warmed up, in the layout that measured best.
 
-        `golden` are the rows to measure with. Sessions that were measured together before keep their choice, and
-        where they are still warm nothing is run but a check of the plan: a change of weights is quick.
+        `golden` are the rows to measure with. Members that were measured together before keep their choice, and
+        where their sessions are still warm nothing is run but a check of the plan: a change of weights is quick.
+        Where another layout won, the slots are new and the sessions of those handed in were given back.
         """
-        most_rows = _most_rows(golden, self._most_rows)
-        known = self._choices.get(self._key)
-        if known is None or (candidate := self._known(known, golden)) is None:
-            candidate, known = self._compared(golden, predict, most_rows)
-        self._held.enter_context(candidate.held)
-        if not known.seconds or not self._warm(most_rows):
-            known = self._warmed_up(candidate.plan, known, golden, predict, most_rows)
-        self._choices.put(self._key, known)
-        return candidate.plan, known
+        bench = Bench(golden, predict, _most_rows(golden, self._most_rows))
+        chosen = self._remembered(golden) or self._measured(bench)
+        if not chosen.choice.seconds or not _warm(chosen.slots, bench.most_rows):
+            chosen = _warmed_up(chosen, bench)
+        self._opening.remember(chosen.choice)
+        return chosen
 
-    def _known(self, choice: Choice, golden: Feeds) -> Candidate | None:
+    def _remembered(self, golden: Feeds) -> Chosen | None:
+        choice = self._opening.known
+        if choice is None:
+            return None
         try:
-            return self._candidates.make(choice.plan, golden)
+            candidate = self._candidates(self._slots, choice.layout).make(choice.plan, golden)
         except PlanError:
             return None
+        self._held.push(candidate.held)
+        return Chosen(candidate.plan, self._slots, choice)
 
-    def _compared(self, golden: Feeds, predict: Predict, most_rows: int) -> tuple[Candidate, Choice]:
-        """The fastest of the plans that can be had; sequential where none of the wanted can."""
+    def _measured(self, bench: Bench) -> Chosen:
+        chosen = self._fastest_plan(bench)
+        _, *others = self._options.layouts()
+        if others and self._opening.layout == self._options.layout():
+            return self._fastest_layout(chosen, others, bench)
+        return chosen
+
+    def _fastest_plan(self, bench: Bench) -> Chosen:
+        """The fastest of the plans that can be had in the first layout; sequential where none of the wanted can."""
+        layout = self._opening.layout
+        with ExitStack() as losers:
+            found, problems = self._plans(self._slots, layout, bench, losers)
+            if not found:
+                found["sequential"] = self._candidates(self._slots, layout).make("sequential", bench.golden)
+            timings: dict[PlanName, Timing] = {}
+            if len(found) > 1:
+                plans = {name: candidate.plan for name, candidate in found.items()}
+                timings = bench.compare(plans, dict.fromkeys(plans, layout.lanes))
+            winner = fastest(timings) if timings else next(iter(found))
+            held = self._held.enter_context(ExitStack())
+            held.push(self._opening.members)
+            held.push(found[winner].held.pop_all())
+        return Chosen(found[winner].plan, self._slots, Choice(winner, _report(timings), problems, layout=layout), held)
+
+    def _fastest_layout(self, chosen: Chosen, others: Sequence[Layout], bench: Bench) -> Chosen:
+        """`chosen`, or what beats it with more threads: step by step, until a step does not pay."""
+        started = perf_counter()
+        large = self._large(bench)
+        total = sum(slot.session.bytes for slot in self._slots if slot.member.name in large)
+        if total > MAX_SECOND_BYTES:
+            problem = f"its members have {total} bytes, the limit for measuring is {MAX_SECOND_BYTES}"
+            return _with_problem(chosen, others[0], problem)
+        for layout in others if large else ():
+            if perf_counter() - started > LAYOUTS_S:
+                return _with_problem(chosen, layout, f"measuring took longer than {LAYOUTS_S:g} s")
+            try:
+                wider = self._wider(layout, large, chosen, bench)
+            except (LoadError, PlanError) as error:
+                return _with_problem(chosen, layout, str(error))
+            if wider is None:
+                break
+            chosen = wider
+        return chosen
+
+    def _wider(self, layout: Layout, large: frozenset[str], current: Chosen, bench: Bench) -> Chosen | None:
+        """The best plan of another layout if it pays, and then `current` is given back; else None.
+
+        Raises LoadError or PlanError where the layout cannot be had, and then nothing of it stays held.
+        """
+        threads = {
+            slot.member.name: layout.threads if slot.member.name in large else slot.session.key.threads
+            for slot in self._slots
+        }
+        with ExitStack() as held, ExitStack() as losers:
+            slots = self._opening.slots(threads, held)
+            given, expected = (Sequential(each).run(bench.golden) for each in (slots, self._slots))
+            check_equal(slots, given.raw, expected, f"with {layout.threads} threads")
+            found, problems = self._plans(slots, layout, bench, losers)
+            if not found:
+                raise PlanError("; ".join(f"{name}: {problem}" for name, problem in problems.items()))
+            plans: dict[PlanName | None, Plan] = {name: candidate.plan for name, candidate in found.items()}
+            lanes = {**dict.fromkeys(plans, layout.lanes), None: current.choice.layout.lanes}
+            timings = bench.compare({None: current.plan, **plans}, lanes)
+            now = timings.pop(None)
+            others = {name: timings[name] for name in found}
+            winner = fastest(others)
+            if not pays(others[winner], now):
+                return None
+            held.push(found[winner].held.pop_all())
+            kept = self._held.enter_context(held.pop_all())
+        current.held.close()
+        choice = Choice(winner, _report(others), problems, layout=layout, threads=tuple(threads.values()))
+        return Chosen(found[winner].plan, slots, choice, kept)
+
+    def _plans(
+        self, slots: Sequence[Slot], layout: Layout, bench: Bench, losers: ExitStack
+    ) -> tuple[dict[PlanName, Candidate], dict[str, str]]:
+        """The wanted plans that can be had, closed with `losers` unless taken out; and why the others cannot."""
+        candidates = self._candidates(slots, layout)
         found: dict[PlanName, Candidate] = {}
         problems: dict[str, str] = {}
-        with ExitStack() as losers:
-            for name in self._wanted:
-                try:
-                    found[name] = self._candidates.make(name, golden)
-                except PlanError as error:
-                    problems[name] = str(error)
-                else:
-                    losers.push(found[name].held)
-            if not found:
-                found["sequential"] = self._candidates.make("sequential", golden)
-            choice = self._measured(found, problems, golden, predict, most_rows)
-            winner = found[choice.plan]
-            kept = Candidate(winner.plan, winner.held.pop_all())
-        return kept, choice
+        for name in self._wanted:
+            try:
+                found[name] = candidates.make(name, bench.golden)
+            except PlanError as error:
+                problems[name] = str(error)
+            else:
+                losers.push(found[name].held)
+        return found, problems
 
-    def _measured(
-        self,
-        found: dict[PlanName, Candidate],
-        problems: dict[str, str],
-        golden: Feeds,
-        predict: Predict,
-        most_rows: int,
-    ) -> Choice:
-        if len(found) == 1:
-            return Choice(next(iter(found)), {}, problems)
-        sizes = compared_sizes(most_rows)
-        batches = {size: tiled(golden, size) for size in sizes}
+    def _large(self, bench: Bench) -> frozenset[str]:
+        """Members on the CPU whose full batch is long enough to be divided among threads."""
+        slots = [slot for slot in self._slots if slot.session.providers == (CPU,)]
+        seconds = bench.members(slots)
+        return frozenset(slot.member.name for slot, taken in zip(slots, seconds, strict=True) if taken >= THREADS_PAY_S)
 
-        def run_of(plan: Plan) -> Run:
-            return lambda rows: predict(plan, batches[rows])
+    def _candidates(self, slots: Sequence[Slot], layout: Layout) -> Candidates:
+        return Candidates(self._opening, slots, layout, self._options.cores)
 
-        runs = {name: run_of(candidate.plan) for name, candidate in found.items()}
-        timings = compare(runs, sizes, self._layout.lanes)
-        return Choice(fastest(timings), {name: timing.idle for name, timing in timings.items()}, problems)
 
-    def _warmed_up(self, plan: Plan, choice: Choice, golden: Feeds, predict: Predict, most_rows: int) -> Choice:
-        seconds = warm_up(lambda rows: predict(plan, tiled(golden, rows)), most_rows)
-        for slot in self._slots:
-            slot.session.warm.add(most_rows)
-        report = choice.report or {plan.name: {rows: seconds[rows] for rows in compared_sizes(most_rows)}}
-        return Choice(choice.plan, report, choice.problems, seconds)
+def _warmed_up(chosen: Chosen, bench: Bench) -> Chosen:
+    seconds = bench.warm_up(chosen.plan)
+    for slot in chosen.slots:
+        slot.session.warm.add(bench.most_rows)
+    report = chosen.choice.report or {chosen.plan.name: {rows: seconds[rows] for rows in bench.sizes}}
+    return replace(chosen, choice=replace(chosen.choice, report=report, seconds=seconds))
 
-    def _warm(self, most_rows: int) -> bool:
-        return all(most_rows in slot.session.warm for slot in self._slots)
 
-    def _choice_key(self, options: RuntimeOptions) -> Hashable:
-        """What measuring depends on: the sessions and their wiring, the layout, the batch and what was asked for."""
-        sessions = tuple(slot.session.key for slot in self._slots)
-        wiring = merged_key(self._slots, self._layout.threads)
-        return sessions, wiring, self._layout, options.cores, options.plan, self._most_rows
+def _warm(slots: Sequence[Slot], most_rows: int) -> bool:
+    return all(most_rows in slot.session.warm for slot in slots)
+
+
+def _with_problem(chosen: Chosen, layout: Layout, problem: str) -> Chosen:
+    problems = {**chosen.choice.problems, f"{layout.lanes} lanes × {layout.threads} threads": problem}
+    return replace(chosen, choice=replace(chosen.choice, problems=problems))
+
+
+def _report(timings: Mapping[PlanName, Timing]) -> dict[str, dict[int, float]]:
+    return {name: timing.idle for name, timing in timings.items()}
 
 
 def _most_rows(golden: Feeds, most_rows: int) -> int:

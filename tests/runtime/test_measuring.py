@@ -56,14 +56,14 @@ def test_the_plan_that_is_faster_at_most_sizes_wins(clock: Clock) -> None:
         "sequential": clock.plan("s", lambda rows: 1e-3 + 1e-5 * rows),
         "merged": clock.plan("m", lambda rows: 5e-4 + 1e-5 * rows),
     }
-    timings = compare(plans, (1, 8, 64), lanes=1)  # type: ignore[arg-type]
+    timings = compare(plans, (1, 8, 64), dict.fromkeys(plans, 1))
     assert fastest(timings) == "merged"
     assert timings["sequential"].idle[8] == pytest.approx(1e-3 + 8e-5)
 
 
 def test_plans_take_turns_so_that_drift_is_fair(clock: Clock) -> None:
     plans = {name: clock.plan(name, lambda rows: 1e-3) for name in ("sequential", "merged")}
-    compare(plans, (1,), lanes=1)  # type: ignore[arg-type]
+    compare(plans, (1,), dict.fromkeys(plans, 1))
     names = [name for name, _ in clock.runs]
     assert names[::2] == ["sequential"] * (len(names) // 2)
     assert names[1::2] == ["merged"] * (len(names) // 2)
@@ -71,7 +71,7 @@ def test_plans_take_turns_so_that_drift_is_fair(clock: Clock) -> None:
 
 def test_a_slow_ensemble_is_run_once_and_the_largest_batch_left_out(clock: Clock) -> None:
     plans = {name: clock.plan(name, lambda rows: 1.0 * rows) for name in ("sequential", "merged")}
-    timings = compare(plans, (1, 8, 64), lanes=2)  # type: ignore[arg-type]
+    timings = compare(plans, (1, 8, 64), dict.fromkeys(plans, 2))
     assert list(timings["merged"].idle) == [1]
     assert clock.runs == [("sequential", 1), ("merged", 1), *clock.runs[2:]]
     assert {rows for _, rows in clock.runs} == {1}
@@ -80,7 +80,7 @@ def test_a_slow_ensemble_is_run_once_and_the_largest_batch_left_out(clock: Clock
 
 def test_comparing_small_plans_stays_within_its_budget(clock: Clock) -> None:
     plans = {name: clock.plan(name, lambda rows: 1e-4 * rows) for name in ("sequential", "parallel", "merged")}
-    compare(plans, (1, 8, 64), lanes=1)  # type: ignore[arg-type]
+    compare(plans, (1, 8, 64), dict.fromkeys(plans, 1))
     assert clock.now < 1.0
 
 
@@ -93,7 +93,7 @@ def test_throughput_counts_when_there_are_lanes() -> None:
             gate.wait()
             threads.add(threading.get_ident())
 
-    timings = compare({"sequential": run}, (1,), lanes=2)
+    timings = compare({"sequential": run}, (1,), {"sequential": 2})
     assert timings["sequential"].busy is not None
     assert len(threads) == 2
 
