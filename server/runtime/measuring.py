@@ -49,7 +49,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A plan with the figures that chose it; `problems` says why a plan was not among them.
+    """A plan with the figures that chose it; `problems` says why a plan, or a layout, was not among them.
 
     `seconds` holds the chosen plan's time for batches of 0, 1, 2, … rows. `layout` is what it runs in, `threads`
     those of each member in order; none where they are the layout's.

@@ -20,6 +20,10 @@ class Layout:
     lanes: int
     threads: int
 
+    def __str__(self) -> str:
+        lanes = f"{self.lanes} lane{'s' if self.lanes > 1 else ''}"
+        return lanes if self.threads == 1 else f"{lanes} × {self.threads} threads"
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeOptions:

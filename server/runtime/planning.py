@@ -228,7 +228,7 @@ def _warm(slots: Sequence[Slot], most_rows: int) -> bool:
 
 
 def _with_problem(chosen: Chosen, layout: Layout, problem: str) -> Chosen:
-    problems = {**chosen.choice.problems, f"{layout.lanes} lanes × {layout.threads} threads": problem}
+    problems = {**chosen.choice.problems, str(layout): problem}
     return replace(chosen, choice=replace(chosen.choice, problems=problems))
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from server.runtime import measuring
-from server.runtime.measuring import Timing, compare, compared_sizes, fastest, warm_up, warmed_sizes
-from server.runtime.options import RuntimeOptions
+from server.runtime.measuring import Timing, compare, compared_sizes, fastest, pays, warm_up, warmed_sizes
+from server.runtime.options import Layout, RuntimeOptions
+
+CURRENT = Timing({1: 1.0, 8: 8.0}, 4.0)
 
 
 class Clock:
@@ -125,3 +128,79 @@ def test_warming_up_gives_up_on_what_takes_too_long_and_estimates_it(clock: Cloc
 def test_lanes_times_threads_stay_within_the_cores(cores: int, lanes: int, expected: tuple[int, int]) -> None:
     layout = RuntimeOptions(cores=cores, lanes=lanes).layout()
     assert (layout.lanes, layout.threads) == expected
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [
+        (1, [(1, 1)]),
+        (2, [(2, 1), (1, 2)]),
+        (6, [(6, 1), (3, 2), (1, 6)]),
+        (8, [(8, 1), (4, 2), (2, 4), (1, 8)]),
+        (16, [(16, 1), (4, 4), (1, 16)]),
+        (64, [(64, 1), (16, 4), (4, 16), (1, 64)]),
+        (192, [(192, 1), (48, 4), (12, 16), (3, 64)]),
+    ],
+)
+def test_layouts_are_few_and_start_with_a_lane_for_each_core(cores: int, expected: list[tuple[int, int]]) -> None:
+    options = RuntimeOptions(cores=cores)
+    assert [(layout.lanes, layout.threads) for layout in options.layouts()] == expected
+    assert options.layouts()[0] == options.layout()
+
+
+def test_no_layout_passes_the_thread_budget() -> None:
+    for cores in range(1, 300):
+        layouts = RuntimeOptions(cores=cores).layouts()
+        assert len(layouts) <= 4
+        assert all(layout.lanes * layout.threads <= cores for layout in layouts)
+        assert [layout.threads for layout in layouts] == sorted({layout.threads for layout in layouts})
+
+
+def test_a_layout_reads_as_lanes_and_as_threads_if_there_are_some() -> None:
+    assert [str(Layout(*each)) for each in ((2, 1), (16, 4), (1, 2))] == [
+        "2 lanes", "16 lanes × 4 threads", "1 lane × 2 threads",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (Timing({1: 0.5, 8: 4.0}, 4.0), True),
+        (Timing({1: 0.5, 8: 4.0}, 4.2), True),
+        (Timing({1: 0.5, 8: 4.0}, 4.3), False),
+        (Timing({1: 0.1, 8: 1.0}, 8.0), False),
+        (Timing({1: 0.9, 8: 7.0}, 4.0), False),
+        (Timing({1: 0.5, 8: 4.0}, None), False),
+    ],
+    ids=["half the time", "at 5% less rate", "at 7% less rate", "at half the rate", "under the margin", "no load"],
+)
+def test_more_threads_must_win_clearly_and_keep_the_rate(other: Timing, expected: bool) -> None:
+    assert pays(other, CURRENT) is expected
+
+
+def test_without_a_figure_under_load_nothing_changes() -> None:
+    assert not pays(Timing({1: 0.1}, 0.1), Timing({1: 1.0}))
+
+
+def test_layouts_are_compared_with_lanes_of_their_own(clock: Clock) -> None:
+    running: Counter[str] = Counter()
+
+    def run(name: str) -> Callable[[int], None]:
+        def one(rows: int) -> None:
+            if threading.current_thread().name.startswith("tutti-measure"):
+                running[name] += rows
+
+        return one
+
+    runs = {"wide": run("wide"), "narrow": run("narrow")}
+    timings = compare(runs, (1, 8), {"wide": 4, "narrow": 1})
+    assert running["wide"] == 4 * running["narrow"] > 0
+    assert running["narrow"] % 8 == 0
+    assert timings["narrow"].busy is not None
+
+
+def test_load_is_measured_with_the_largest_batch_there_is_time_for(clock: Clock) -> None:
+    plans = {"sequential": clock.plan("s", lambda rows: 0.05 * rows)}
+    timings = compare(plans, (1, 8, 64), {"sequential": 64})
+    assert list(timings["sequential"].idle) == [1, 8, 64]
+    assert clock.runs[-1] == ("s", 8)
