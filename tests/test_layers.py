@@ -57,11 +57,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "server.__main__": ("server", "model_repo"),
     "exporter": ("exporter", "server.runtime", "server.errors", "model_repo"),
     "loadtest": ("loadtest", "model_repo"),
+    "loadtest.gpu": ("loadtest", "server.errors"),
+    "loadtest.accelerators": ("loadtest", "server.runtime", "server.errors", "server.resources", "model_repo"),
 }
 
 # Others' package → the only places that may import it.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "onnxruntime": ("server.runtime.sessions", "server.runtime.binding"),
+    "onnxruntime": ("server.runtime.sessions", "server.runtime.binding", "loadtest.accelerators.bare"),
     "torch": ("exporter",),
     "sklearn": ("exporter",),
     "skl2onnx": ("exporter",),
