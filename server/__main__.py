@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -36,6 +37,10 @@ from server.serving.manager import Manager
 from server.settings import Settings, SettingsError, add_arguments, load
 
 log = logging.getLogger("tutti.main")
+
+
+GC_THRESHOLDS = 20_000, 20, 50
+"""New containers before the young are looked at, and how many such looks before the older are."""
 
 
 class StartError(Exception):
@@ -147,6 +152,7 @@ class _Process:
             await self._fronts.listening()
         serving = ", ".join(f"{s.name}/{s.version}" for s in self._manager.servables()) or "no ensemble yet"
         log.info("ready: %s", serving)
+        _tame_collector()
         self._announce(self._addresses[0])
 
     def _protocol(self, app: Litestar, surface: Surface) -> type[asyncio.Protocol]:
@@ -178,6 +184,17 @@ def _listen(host: str, port: int, fronts: int = 0) -> list[socket.socket]:
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _tame_collector() -> None:
+    """Keep Python's cycle collector from walking everything that was loaded, again and again, under load.
+
+    What is here now stays; the requests in flight are freed by their reference counts and make no cycles (measured:
+    6% of a tiny ensemble's processor time, and pauses of tens of milliseconds).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

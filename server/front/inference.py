@@ -14,7 +14,7 @@ from server.front.link import EngineLink
 from server.front.remote import RemoteServable
 from server.http.call import Call
 from server.http.errors import Outcome
-from server.http.infer import ATTEMPTS, Inference, Pending, _Progress
+from server.http.infer import ATTEMPTS, Exchange, Inference, Pending, _Progress
 from server.http.limits import Limits
 from server.http.reply import Reply
 from server.http.request import InferRequest
@@ -64,7 +64,7 @@ class FrontInference(Inference):
         super().__init__(cast("Manager", link), cast("Metrics", counts), limits, executor)
         self._link = link
 
-    def answer_nowait(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending:
+    def answer_nowait(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending | None:
         """As the parent; what has to be asked of the engine first gets a task."""
         return super().answer_nowait(call, body, _Again(body, done))
 
@@ -106,17 +106,9 @@ class FrontInference(Inference):
         except ServerError as error:
             raise Doubt(signature, error) from error
 
-    def _landed(
-        self,
-        call: Call,
-        request: InferRequest,
-        signature: Signature,
-        progress: _Progress,
-        done: Callable[[Reply], None],
-        reply: asyncio.Future[Answer] | DirectReply,
-    ) -> None:
+    def _landed(self, exchange: Exchange, reply: asyncio.Future[Answer] | DirectReply) -> None:
         if not reply.cancelled() and isinstance(reply.exception(), Superseded):
-            assert isinstance(done, _Again)
-            self._in_task(call, done.body, done)
+            assert isinstance(exchange.deliver, _Again)
+            self._in_task(exchange.call, exchange.deliver.body, exchange.deliver)
             return
-        super()._landed(call, request, signature, progress, done, reply)
+        super()._landed(exchange, reply)

@@ -11,10 +11,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from server.errors import ServerError, Superseded, UnsupportedMedia
-from server.http import oip_response, v1_response
+from server.http import oip_response, templates, v1_response
 from server.http.call import Call
 from server.http.compression import MIN_BYTES, chosen, compress, decompress
 from server.http.compression import OFF_LOOP_BYTES as COMPRESS_OFF_LOOP_BYTES
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 8
 """Swaps that one request may run into between routing and submission before it gives up with 503."""
-V2_MEDIA = frozenset({"", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"})
+V2_MEDIA = frozenset({None, "", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"})
 """Content types of an infer body: tritonclient sends none or octet-stream, `curl -d` says that it sends a form."""
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a request has come, for its metrics and its error; `started` in seconds of `perf_counter`."""
+    """How far a request has come, for its metrics and its error; `started` in seconds of the monotonic clock."""
 
     started: float
     ensemble: str = ""
@@ -52,18 +52,30 @@ class _Progress:
     id: str = ""
 
 
-class Pending:
-    """A request whose reply will be delivered later; `cancel` withdraws it, and then nothing is delivered."""
+class Pending(Protocol):
+    """A request whose reply will be delivered later."""
 
-    __slots__ = ("_work",)
+    def cancel(self) -> bool:
+        """Withdraw the request: rows that have not started are not computed, and nothing is delivered."""
 
-    def __init__(self, work: asyncio.Future[Any] | DirectReply | None = None) -> None:
-        self._work = work
 
-    def cancel(self) -> None:
-        """Withdraw the request: rows that have not started are not computed. Does nothing once delivered."""
-        if self._work is not None:
-            self._work.cancel()
+class Exchange(_Progress):
+    """One request without a task, from its arrival to its delivery; called when its answer is there."""
+
+    __slots__ = ("call", "deliver", "inference", "request", "signature")
+
+    def __init__(self, inference: Inference, call: Call, deliver: Callable[[Reply], None]) -> None:
+        self.started = monotonic()
+        self.ensemble = self.version = self.id = ""
+        self.inference = inference
+        self.call = call
+        self.deliver = deliver
+        self.request: InferRequest
+        self.signature: Signature
+
+    def __call__(self, reply: asyncio.Future[Answer] | DirectReply) -> None:
+        """The batch is through."""
+        self.inference._landed(self, reply)
 
 
 class Inference:
@@ -90,28 +102,28 @@ class Inference:
         self._count(progress, outcome)
         return reply
 
-    def answer_nowait(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending:
+    def answer_nowait(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending | None:
         """The same without a task: `done` gets the reply, at once where it is an error, else from the event loop.
 
-        Requests whose decoding or encoding would hold up the loop get a task after all.
+        Requests whose decoding or encoding would hold up the loop get a task after all. None once delivered.
         """
-        progress = _Progress(monotonic())
+        exchange = Exchange(self, call, done)
         try:
-            arrived = monotonic()
-            servable, signature = self._route(call, progress)
+            servable, signature = self._route(call, exchange)
             if call.content_encoding is not None or _heavy_to_decode(call, body, signature):
                 return self._in_task(call, body, done)
             request = self._decode_now(call, body, signature)
-            progress.id = request.id
-            entry = servable.entry(request.feeds, request.rows, request.outputs, _deadline(arrived, request, servable))
+            exchange.id, exchange.request, exchange.signature = request.id, request, signature
+            deadline = _deadline(exchange.started, request, servable)
+            entry = servable.entry(request.feeds, request.rows, request.outputs, deadline)
             servable.submit_nowait(entry)
         except Superseded:
             return self._in_task(call, body, done)
         except Exception as error:
-            done(self._counted(_failure(error, progress), progress))
-            return Pending()
-        entry.reply.add_done_callback(partial(self._landed, call, request, signature, progress, done))
-        return Pending(entry.reply)
+            done(self._counted(_failure(error, exchange), exchange))
+            return None
+        entry.reply.add_done_callback(exchange)
+        return entry.reply
 
     def refuse(self, error: ServerError) -> Reply:
         """The reply to a request that went wrong before its body was read, counted."""
@@ -145,54 +157,51 @@ class Inference:
 
     def _route(self, call: Call, progress: _Progress) -> tuple[Servable, Signature]:
         servable = self._manager.route(call.target.name, call.target.version, call.target.label)
-        progress.ensemble, progress.version = servable.name, str(servable.version)
-        return servable, self._signatures.of(servable)
+        signature = self._signatures.of(servable)
+        progress.ensemble, progress.version = signature.ensemble, signature.version_text
+        return servable, signature
 
     def _decode_now(self, call: Call, body: bytes, signature: Signature) -> InferRequest:
         if call.protocol == "v1":
             return decode_predict(body, call.content_type, signature, self.limits)
-        _check_media(call.content_type)
-        return decode_request(body, header_length_of(call.header_length, len(body)), signature, self.limits)
+        if call.content_type not in V2_MEDIA:
+            _check_media(call.content_type)
+        header_length = call.header_length
+        if header_length is not None:
+            return decode_request(body, header_length_of(header_length, len(body)), signature, self.limits)
+        return templates.decoded(body, signature) or decode_request(body, None, signature, self.limits)
 
-    def _landed(
-        self,
-        call: Call,
-        request: InferRequest,
-        signature: Signature,
-        progress: _Progress,
-        done: Callable[[Reply], None],
-        reply: asyncio.Future[Answer] | DirectReply,
-    ) -> None:
+    def _landed(self, exchange: Exchange, reply: asyncio.Future[Answer] | DirectReply) -> None:
         """The batch is through: encode and deliver."""
         if reply.cancelled():
-            self._count(progress, "cancelled")
+            self._count(exchange, "cancelled")
             return
+        call, request, signature = exchange.call, exchange.request, exchange.signature
         try:
             answer = reply.result()
-            encode = partial(_encode_now, call, request, answer, signature)
             outcome: Outcome = "degraded" if answer.missing else "ok"
             if _heavy_to_encode(call, request, answer):
-                self._own(self._deliver(encode, outcome, progress, done))
+                encode = partial(_encode_now, call, request, answer, signature)
+                self._own(self._deliver(encode, outcome, exchange))
                 return
-            answered = encode(), outcome
+            encoded = _encode_now(call, request, answer, signature)
         except Exception as error:
-            answered = _failure(error, progress)
-        done(self._counted(answered, progress))
+            encoded, outcome = _failure(error, exchange)
+        self._count(exchange, outcome)
+        exchange.deliver(encoded)
 
-    async def _deliver(
-        self, encode: Callable[[], Reply], outcome: Outcome, progress: _Progress, done: Callable[[Reply], None]
-    ) -> None:
+    async def _deliver(self, encode: Callable[[], Reply], outcome: Outcome, exchange: Exchange) -> None:
         try:
             answered = await self._off_loop(encode), outcome
         except Exception as error:
-            answered = _failure(error, progress)
-        done(self._counted(answered, progress))
+            answered = _failure(error, exchange)
+        exchange.deliver(self._counted(answered, exchange))
 
     def _in_task(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending:
         async def answer() -> None:
             done(await self.answer(call, body))
 
-        return Pending(self._own(answer()))
+        return self._own(answer())
 
     def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that is referred to until it ends."""
@@ -258,9 +267,9 @@ def _has_strings(signature: Signature) -> bool:
 
 def _heavy_to_encode(call: Call, request: InferRequest, answer: Answer) -> bool:
     """The same for encoding: many numbers as JSON, or enough of them to compress."""
-    arrays = answer.outputs
-    if request.rows == 1 and len(arrays) <= 2 and call.accept_encoding is None:
+    if request.rows == 1 and len(request.outputs) <= 2 and call.accept_encoding is None:
         return False
+    arrays = answer.outputs
     binary = {wanted.tensor.name for wanted in request.wanted if wanted.binary and wanted.tensor.kind.size}
     if sum(array.size for name, array in arrays.items() if name not in binary) > OFF_LOOP_ELEMENTS:
         return True

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import orjson
 from msgspec import Raw
 
 from server.errors import MalformedRequest
@@ -17,6 +18,8 @@ from server.http.tensors import Array, Datatype
 
 LONG = 2048
 """Bytes of JSON from which a flat array of floats is worth a look by simdjson."""
+WIDE = 256
+"""Numbers in a row up to which the rows of a batch are encoded together."""
 _WHITESPACE = b" \t\r\n"
 _SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 _encoder = msgspec.json.Encoder()
@@ -95,9 +98,24 @@ def decode(decoder: msgspec.json.Decoder[Any], raw: Raw | bytes | memoryview, fi
 def text(array: Array) -> bytes:
     """The array as JSON, nested as its shape; NaN and infinities become null.
 
-    A float32 is written as the double of the same value, which reads back as the same float32.
+    A float is written with the fewest digits that read back as the same float of its size.
     """
-    return _encoder.encode(array.tolist())
+    if array.dtype.hasobject:
+        return _encoder.encode(array.tolist())
+    return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def row_texts(array: Array) -> list[bytes] | None:
+    """Each row of `[n, …]` as JSON numbers or strings between commas, without brackets; None for empty or wide rows."""
+    n = len(array)
+    if not 0 < array.size <= WIDE * n:
+        return None
+    flat = array.reshape(n, -1)
+    if array.dtype.hasobject:
+        if flat.shape[1] == 1:
+            return list(map(_encoder.encode, flat[:, 0].tolist()))
+        return [_encoder.encode(row)[1:-1] for row in flat.tolist()]
+    return text(flat)[2:-2].split(b"],[")
 
 
 def _strings(values: list[Any], depth: int, field: str) -> Array:

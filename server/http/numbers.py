@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,9 @@ from server.http.tensors import Array, Datatype
 try:
     import simdjson
 except ImportError:  # no wheel for this Python
-    simdjson = None
+    _new_parser: Callable[[], Any] | None = None
+else:
+    _new_parser = simdjson.Parser
 
 FEW = 256
 """Numbers up to which a typed list and `struct` are as fast as simdjson and the check of the range behind it."""
@@ -30,7 +33,10 @@ _CODES = {
     "FP16": "e", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q",
     "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q",
 }  # fmt: skip
-_decoders = {"float": msgspec.json.Decoder(list[float]), "int": msgspec.json.Decoder(list[int])}
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    "float": msgspec.json.Decoder(list[float]),
+    "int": msgspec.json.Decoder(list[int]),
+}
 _local = threading.local()
 
 WRONG = (msgspec.DecodeError, struct.error, OverflowError, ValueError, TypeError, RuntimeError)
@@ -44,8 +50,8 @@ def offered(kind: Datatype) -> bool:
 
 def numbers(raw: bytes, kind: Datatype, shape: tuple[int, ...], elements: int) -> Array:
     """The flat JSON array `raw` as an array of `shape` with so many elements; read-only. Raises one of WRONG."""
-    if elements > FEW and kind.scalar == "float" and simdjson is not None:
-        return _by_simd(raw, kind).reshape(shape)
+    if elements > FEW and kind.scalar == "float" and _new_parser is not None:
+        return _by_simd(_new_parser, raw, kind).reshape(shape)
     if elements > MOST_PACKED:
         raise ValueError("too many to pack")
     values = _decoders[kind.scalar].decode(raw)
@@ -60,18 +66,18 @@ def _packer(name: str, elements: int) -> Any:
 
 def many(raw: bytes, kind: Datatype) -> Array | None:
     """A flat JSON array of many floats; None for any other, and where simdjson is not there."""
-    if simdjson is None or kind.scalar != "float" or raw.count(b"[") != 1:
+    if _new_parser is None or kind.scalar != "float" or raw.count(b"[") != 1:
         return None  # of nested arrays the buffer does not say where they end
     try:
-        return _by_simd(raw, kind)
+        return _by_simd(_new_parser, raw, kind)
     except WRONG:
         return None
 
 
-def _by_simd(raw: bytes, kind: Datatype) -> Array:
-    parser = getattr(_local, "parser", None)
+def _by_simd(new_parser: Callable[[], Any], raw: bytes, kind: Datatype) -> Array:
+    parser: Any = getattr(_local, "parser", None)
     if parser is None:
-        parser = _local.parser = simdjson.Parser()
+        parser = _local.parser = new_parser()
     doubles: Array = np.frombuffer(parser.parse(raw).as_buffer(of_type="d"))
     if kind.size == 8 or not len(doubles):
         return doubles
@@ -83,4 +89,4 @@ def _by_simd(raw: bytes, kind: Datatype) -> Array:
 
 @cache
 def _most(name: str) -> float:
-    return float(np.finfo({"FP16": np.float16, "FP32": np.float32}[name]).max)
+    return float(np.finfo(np.float16).max if name == "FP16" else np.finfo(np.float32).max)

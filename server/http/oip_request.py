@@ -54,10 +54,9 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature,
     """The request in `body`, checked against the ensemble's inputs.
 
     `header_length` is the length of the JSON part, None where the body is all JSON. Raises MalformedRequest,
-    InvalidTensor or TooLarge, each with the field's path. Any thread.
+    InvalidTensor or TooLarge, each with the field's path. What it was like but for its numbers is remembered
+    (`templates`). Any thread.
     """
-    if header_length is None and (known := templates.decoded(body, signature)) is not None:
-        return known
     json, raw = _parts(body, header_length)
     head: InferHead = decode(_decoder, json, "")
     _check_counts(head)

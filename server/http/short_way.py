@@ -19,7 +19,7 @@ from server.http.call import Call, Protocol, Target, call_of, target_of, without
 from server.http.errors import BodyTimeout
 from server.http.infer import Inference, Pending
 from server.http.rates import RateLimit
-from server.http.reply import Reply
+from server.http.reply import Headers, Reply
 
 SHORT_BODY_BYTES = 256 * 1024
 """Longer bodies take the long way: their decoding leaves the loop, and the framework's share no longer counts."""
@@ -29,24 +29,30 @@ SPECIAL = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"content-enco
 """Headers that send a request the long way; `accept-encoding` only where it names a coding that we have."""
 
 Route = tuple[Protocol, Target]
-_STATUS = {200: b"HTTP/1.1 200 OK\r\n"}
+_LENGTH_OF_LENGTH = len(b"content-length")
+_HEADS: dict[tuple[int, Headers], bytes] = {}
 
 
 class ShortCycle:
-    """One request on the short way, with the face that uvicorn's protocol expects of a cycle."""
+    """One request on the short way, with the face that uvicorn's protocol expects of a cycle; called with its reply."""
 
-    __slots__ = ("body", "call", "disconnected", "keep_alive", "message_event", "more_body", "pending",
+    __slots__ = ("body", "call", "disconnected", "keep_alive", "message_event", "more_body", "pending", "protocol",
                  "response_complete")  # fmt: skip
 
-    def __init__(self, call: Call, keep_alive: bool) -> None:
+    def __init__(self, protocol: ShortWay, call: Call, keep_alive: bool) -> None:
+        self.protocol = protocol
         self.call = call
         self.keep_alive = keep_alive
-        self.body: bytes | bytearray = b""
+        self.body = b""
         self.more_body = True
         self.response_complete = False
         self.disconnected = False
         self.pending: Pending | None = None
         self.message_event = _Nobody
+
+    def __call__(self, reply: Reply) -> None:
+        """Write the answer and go on with what the client pipelined."""
+        self.protocol.deliver(self, reply)
 
 
 class _Nobody:
@@ -67,6 +73,12 @@ class ShortWay(HttpToolsProtocol):
     """The newest request, where it took the short way."""
     _reading_head = False
     _slow_timer: asyncio.TimerHandle | None = None
+    _known_call: Call | None = None
+    """Of the connection's last request on the short way, with the path and the headers it had as they came."""
+    _known_url = b""
+    _known_headers: list[tuple[bytes, bytes]]
+    _known_keep_alive = True
+    _longest = SHORT_BODY_BYTES
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -120,41 +132,77 @@ class ShortWay(HttpToolsProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        self._special = False
+        self._lengths: list[bytes] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name in SPECIAL and (name != b"accept-encoding" or b"gzip" in value or b"deflate" in value):
-            self._special = True
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
-        self.headers.append((name, value))
+        if len(name) == _LENGTH_OF_LENGTH and name.lower() == b"content-length":
+            self._lengths.append(value)  # the header that differs from one request of a client to the next
+        else:
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._reading_head = False
-        if not self._start_short():
-            self._start_long()
+        if self._start_again() or self._start_short():
+            return
+        self._start_long()
+
+    def _start_again(self) -> bool:
+        """Whether the request has the path and the headers of the connection's last one, and goes its way."""
+        call = self._known_call
+        if (
+            call is None
+            or self.url != self._known_url
+            or self.headers != self._known_headers
+            or self.rate is not None
+            or self.parser.get_method() != b"POST"
+            or self._busy()
+            or self._crowded()
+            or not self._is_short()
+        ):
+            return False
+        self._begin(call, self._known_keep_alive)
+        return True
 
     def _start_short(self) -> bool:
         """Whether the request may take the short way, which it then does."""
-        if self._special or self.parser.get_method() != b"POST" or self._busy() or self._crowded():
+        given = self.headers
+        self.headers = [(name.lower(), value) for name, value in given]
+        if self._is_special() or self.parser.get_method() != b"POST" or self._busy() or self._crowded():
             return False
         route = self._route()
-        if route is None:
+        if route is None or not self._is_short():
             return False
         try:
             call = call_of(route[0], route[1], self.headers)
-            length = call.content_length
-            if length is None or not length.isdigit() or len(length) > 7 or int(length) > self._longest:
-                return False
             if self.rate is not None:
                 self.rate.take(self.client[0] if self.client else "")
         except ServerError:
             return False  # the long way refuses it again, with all that a refusal before the body needs
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        self._short = ShortCycle(call, keep_alive)
-        self.cycle = cast(RequestResponseCycle, self._short)
+        self._known_url, self._known_headers, self._known_call = self.url, given, call
+        self._known_keep_alive = keep_alive
+        self._begin(call, keep_alive)
         return True
+
+    def _begin(self, call: Call, keep_alive: bool) -> None:
+        self._short = ShortCycle(self, call, keep_alive)
+        self.cycle = cast(RequestResponseCycle, self._short)
+
+    def _is_special(self) -> bool:
+        special = False
+        for name, value in self.headers:
+            if name in SPECIAL and (name != b"accept-encoding" or b"gzip" in value or b"deflate" in value):
+                special = True
+                if name == b"expect" and value.lower() == b"100-continue":
+                    self.expect_100_continue = True
+        return special
+
+    def _is_short(self) -> bool:
+        """Whether the body's length is given, once, and is no more than is answered here."""
+        if len(self._lengths) != 1:
+            return False
+        length = self._lengths[0]
+        return length.isdigit() and len(length) <= 7 and int(length) <= self._longest
 
     def _busy(self) -> bool:
         """An earlier request of this connection is not answered, or its answers are not read."""
@@ -163,10 +211,6 @@ class ShortWay(HttpToolsProtocol):
     def _crowded(self) -> bool:
         limit = self.limit_concurrency
         return limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit)
-
-    @property
-    def _longest(self) -> int:
-        return min(SHORT_BODY_BYTES, self.inference.limits.max_body_bytes)
 
     def _route(self) -> Route | None:
         try:
@@ -180,6 +224,7 @@ class ShortWay(HttpToolsProtocol):
     def _start_long(self) -> None:
         """What uvicorn does, with the scope that `on_message_begin` there makes for every request."""
         self._short = None
+        self.headers += [(b"content-length", length) for length in self._lengths]
         self.scope = {  # type: ignore[typeddict-item]
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
@@ -207,11 +252,9 @@ class ShortWay(HttpToolsProtocol):
             return
         cycle.more_body = False
         if not cycle.response_complete:
-            cycle.pending = self.inference.answer_nowait(
-                cycle.call, bytes(cycle.body), lambda reply: self._deliver(cycle, reply)
-            )
+            cycle.pending = self.inference.answer_nowait(cycle.call, cycle.body, cycle)
 
-    def _deliver(self, cycle: ShortCycle, reply: Reply) -> None:
+    def deliver(self, cycle: ShortCycle, reply: Reply) -> None:
         """Write the answer and go on with what the client pipelined."""
         cycle.response_complete = True
         if cycle.disconnected or self.transport.is_closing():
@@ -222,12 +265,11 @@ class ShortWay(HttpToolsProtocol):
         self.on_response_complete()
 
     def _write(self, reply: Reply, *, keep_alive: bool) -> None:
-        parts = [_status_line(reply.status)]
-        for name, value in reply.headers:
-            parts += (name, b": ", value, b"\r\n")
-        end = b"content-length: %d\r\n\r\n" if keep_alive else b"content-length: %d\r\nconnection: close\r\n\r\n"
-        parts += (end % len(reply.body), reply.body)
-        self.transport.write(b"".join(parts))
+        head = _HEADS.get((reply.status, reply.headers)) or _head(reply.status, reply.headers)
+        end = (
+            b"%bcontent-length: %d\r\n\r\n%b" if keep_alive else b"%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
+        )
+        self.transport.write(end % (head, len(reply.body), reply.body))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._idle_timer.cancel()
@@ -278,11 +320,16 @@ def protocol_for(inference: Inference, rate: RateLimit | None) -> type[ShortWay]
         pass
 
     Bound.inference, Bound.rate, Bound.routes = inference, rate, {}
+    Bound._longest = min(SHORT_BODY_BYTES, inference.limits.max_body_bytes)
     return Bound
 
 
-def _status_line(status: int) -> bytes:
-    found = _STATUS.get(status)
-    if found is None:
-        found = _STATUS[status] = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode("ascii")
-    return found
+def _head(status: int, headers: Headers) -> bytes:
+    """The status line and the headers; those of good answers are few and kept."""
+    line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode("ascii")
+    head = line + b"".join(b"%b: %b\r\n" % header for header in headers)
+    if status == http.HTTPStatus.OK:
+        if len(_HEADS) >= KNOWN_PATHS:
+            _HEADS.clear()
+        _HEADS[status, headers] = head
+    return head

@@ -12,6 +12,7 @@ import msgspec
 from model_repo import ImageInput, Input, Manifest, TextInput
 from server.errors import InvalidTensor
 from server.http.errors import shown
+from server.http.reply import JSON, Headers
 from server.http.tensors import DATATYPES, Datatype
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ class InputTensor:
 
 @dataclass(frozen=True, slots=True)
 class OutputTensor:
-    """One output offered; `prefix` is its JSON up to the numbers of its shape."""
+    """One output offered; `prefix` is its JSON up to the numbers of its shape, `middle` from the rows to its data."""
 
     name: str
     kind: Datatype
     shape: tuple[int, ...]
     prefix: bytes
+    middle: bytes
+    one: bytes
+    """Both with one row between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,10 @@ class Signature:
     model_head: bytes
     """`"model_name":"…","model_version":"…"`."""
     version_text: str
+    opening: bytes
+    """The beginning of an answer without an id, up to its outputs."""
+    json_headers: Headers
+    """Of an answer in JSON with no member missing."""
     templates: dict[tuple[bytes, bytes], Template] = field(default_factory=dict)
     """Requests seen, by the bytes before their numbers and behind; each thread may add to it."""
 
@@ -112,10 +120,7 @@ def signature_of(servable: Servable) -> Signature:
     """The signature of a servable."""
     manifest, ensemble = servable.manifest, servable.ensemble
     inputs = {i.name: _input(i) for i in manifest.inputs}
-    outputs = {
-        name: OutputTensor(name, DATATYPES[spec.datatype], spec.shape, _prefix(name, spec.datatype))
-        for name, spec in ensemble.outputs.items()
-    }
+    outputs = {name: _output(name, DATATYPES[spec.datatype], spec.shape) for name, spec in ensemble.outputs.items()}
     default = [outputs[name] for name in ensemble.default_outputs]
     head = msgspec.json.encode({"model_name": servable.name, "model_version": str(servable.version)})
     return Signature(
@@ -132,6 +137,8 @@ def signature_of(servable: Servable) -> Signature:
         selections={},
         model_head=head[1:-1],
         version_text=str(servable.version),
+        opening=b'{%b,"outputs":[' % head[1:-1],
+        json_headers=(JSON, (b"tutti-version", b"%d" % servable.version)),
     )
 
 
@@ -165,5 +172,7 @@ def _input(declared: Input) -> InputTensor:
     )
 
 
-def _prefix(name: str, kind: str) -> bytes:
-    return msgspec.json.encode({"name": name, "datatype": kind})[:-1] + b',"shape":['
+def _output(name: str, kind: Datatype, shape: tuple[int, ...]) -> OutputTensor:
+    prefix = msgspec.json.encode({"name": name, "datatype": kind.name})[:-1] + b',"shape":['
+    middle = "".join(f",{size}" for size in shape[1:]).encode() + b'],"data":['
+    return OutputTensor(name, kind, shape, prefix, middle, b"%b1%b" % (prefix, middle))

@@ -5,64 +5,27 @@ Synchronous and free of asyncio's loop: `compute` runs on a lane's thread or, fo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from server.errors import InvalidTensor, QuorumLost, ServerError
 from server.runtime import LoadedEnsemble, MemberFailure, Prediction
+from server.serving.rows import Array, Outputs, Rows
 
 if TYPE_CHECKING:
     import asyncio
 
     from server.serving.reply import DirectReply
 
-Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Key = tuple[tuple[int, ...], ...]
 """Trailing shapes of the inputs: only rows of equal key can share a batch."""
 
 REQUEST_SCOPED = frozenset({"error", "invalid_input", "shape"})
 """Failures that strike a whole batch and may be one request's doing; the others mask single rows."""
-
-
-class Outputs:
-    """The outputs of a whole batch, arrays `[n, …]` by name, shared by the answers that are cut from it.
-
-    `memo` belongs to whoever encodes answers: what is made once for all rows of the batch is kept there.
-    """
-
-    __slots__ = ("arrays", "memo")
-
-    def __init__(self, arrays: dict[str, Array]) -> None:
-        self.arrays = arrays
-        self.memo: dict[str, Any] = {}
-
-
-class Rows(Mapping[str, Array]):
-    """Rows `start:stop` of a batch's outputs as name → array `[rows, …]`: cut when asked for, never copied."""
-
-    __slots__ = ("names", "start", "stop", "whole")
-
-    def __init__(self, whole: Outputs, names: Collection[str], start: int, stop: int) -> None:
-        self.whole = whole
-        self.names = names
-        self.start = start
-        self.stop = stop
-
-    def __getitem__(self, name: str) -> Array:
-        if name not in self.names:
-            raise KeyError(name)
-        return self.whole.arrays[name][self.start : self.stop]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 NOTHING = Rows(Outputs({}), (), 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -177,11 +178,11 @@ def test_every_datatype_comes_back(client: Any, datatype: str, binary: bool) -> 
 def test_a_timeout_in_microseconds_is_taken(client: Any, served: Running) -> None:
     client.infer("pair", pair_inputs(), timeout=2_000_000)
     entry = served.manager.route("pair").entries[-1]
-    left = entry.deadline - served.on_loop(served.loop.time)
+    left = entry.deadline - monotonic()
     assert 0 < left <= 2.0
     client.infer("pair", pair_inputs())
     entry = served.manager.route("pair").entries[-1]
-    assert 2.0 < entry.deadline - served.on_loop(served.loop.time) <= 5.0
+    assert 2.0 < entry.deadline - monotonic() <= 5.0
 
 
 def pair_inputs() -> list[Any]:
