@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from server.front.inference import ClientCall, FrontInference
-from server.http.short_way import ShortWay, protocol_for
+from server.http.short_way import ShortCycle, ShortWay, protocol_for
 
 
 class LimitedWay(ShortWay):
     """The short way with the client's address in each call."""
+
+    def _learn(self, data: bytes, cycle: ShortCycle) -> None:
+        """Nothing: a head does not say whose it is."""
 
     def _start_short(self) -> bool:
         if not super()._start_short():

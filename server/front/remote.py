@@ -7,7 +7,7 @@ no runtime.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +104,19 @@ class RemoteServable:
         """The same for a request of the client with this address, whose rate is limited."""
         return RemoteServable(self._link, self.remote, self._route, client)
 
-    def entry(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> RemoteEntry:
-        """An entry for validated feeds."""
-        return RemoteEntry(feeds, rows, outputs, deadline, Reply(self._link, sum(a.nbytes for a in feeds.values())))
+    def entry(
+        self,
+        feeds: Arrays,
+        rows: int,
+        outputs: Collection[str],
+        deadline: float,
+        landed: Callable[[Any], object] | None = None,
+    ) -> RemoteEntry:
+        """An entry for validated feeds; `landed` is called with the reply in a later turn of the loop."""
+        reply = Reply(self._link, sum(a.nbytes for a in feeds.values()))
+        if landed is not None:
+            reply.add_done_callback(landed)
+        return RemoteEntry(feeds, rows, outputs, deadline, reply)
 
     def submit_nowait(self, entry: RemoteEntry) -> None:
         """Send the entry; its answer, Superseded included, arrives in its reply. Raises Overloaded or NotReady."""

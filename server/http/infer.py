@@ -114,15 +114,14 @@ class Inference:
                 return self._in_task(call, body, done)
             request = self._decode_now(call, body, signature)
             exchange.id, exchange.request, exchange.signature = request.id, request, signature
-            deadline = _deadline(exchange.started, request, servable)
-            entry = servable.entry(request.feeds, request.rows, request.outputs, deadline)
+            deadline = exchange.started + (request.timeout_s or signature.timeout_s)
+            entry = servable.entry(request.feeds, request.rows, request.outputs, deadline, exchange)
             servable.submit_nowait(entry)
         except Superseded:
             return self._in_task(call, body, done)
         except Exception as error:
             done(self._counted(_failure(error, exchange), exchange))
             return None
-        entry.reply.add_done_callback(exchange)
         return entry.reply
 
     def refuse(self, error: ServerError) -> Reply:
@@ -143,7 +142,7 @@ class Inference:
             decode = partial(self._decode_now, call, body, signature)
             request = await self._off_loop(decode) if _heavy_to_decode(call, body, signature) else decode()
             progress.id = request.id
-            deadline = _deadline(arrived, request, servable)
+            deadline = arrived + (request.timeout_s or signature.timeout_s)
             try:
                 answer = await servable.submit(request.feeds, request.rows, request.outputs, deadline)
             except Superseded:
@@ -166,21 +165,21 @@ class Inference:
             return decode_predict(body, call.content_type, signature, self.limits)
         if call.content_type not in V2_MEDIA:
             _check_media(call.content_type)
-        header_length = call.header_length
-        if header_length is not None:
-            return decode_request(body, header_length_of(header_length, len(body)), signature, self.limits)
-        return templates.decoded(body, signature) or decode_request(body, None, signature, self.limits)
+        header_length = None if call.header_length is None else header_length_of(call.header_length, len(body))
+        known = templates.decoded(body, header_length, signature)
+        return known or decode_request(body, header_length, signature, self.limits)
 
     def _landed(self, exchange: Exchange, reply: asyncio.Future[Answer] | DirectReply) -> None:
         """The batch is through: encode and deliver."""
         if reply.cancelled():
             self._count(exchange, "cancelled")
             return
+        outcome: Outcome
         call, request, signature = exchange.call, exchange.request, exchange.signature
         try:
             answer = reply.result()
-            outcome: Outcome = "degraded" if answer.missing else "ok"
-            if _heavy_to_encode(call, request, answer):
+            outcome = "degraded" if answer.missing else "ok"
+            if (request.rows > 1 or len(request.outputs) > 2) and _heavy_to_encode(call, request, answer):
                 encode = partial(_encode_now, call, request, answer, signature)
                 self._own(self._deliver(encode, outcome, exchange))
                 return
@@ -228,16 +227,12 @@ def _failure(error: Exception, progress: _Progress) -> tuple[Reply, Outcome]:
     return internal_error_reply(error, progress.id), "error"
 
 
-def _deadline(arrived: float, request: InferRequest, servable: Servable) -> float:
-    """Seconds of the loop's clock: the client's own timeout, else the ensemble's."""
-    return arrived + (request.timeout_s or servable.manifest.batching.timeout_s)
-
-
 def _encode_now(call: Call, request: InferRequest, answer: Answer, signature: Signature) -> Reply:
     encode = oip_response.encode_answer if call.protocol == "v2" else v1_response.encode_predictions
     reply = encode(request, answer.outputs, signature, answer.missing)
-    coding = chosen(call.accept_encoding) if len(reply.body) >= MIN_BYTES else None
-    return reply if coding is None else _compressed(reply, coding)
+    if call.accept_encoding is None or len(reply.body) < MIN_BYTES or (coding := chosen(call.accept_encoding)) is None:
+        return reply
+    return _compressed(reply, coding)
 
 
 def _check_media(content_type: str | None) -> None:
@@ -267,8 +262,6 @@ def _has_strings(signature: Signature) -> bool:
 
 def _heavy_to_encode(call: Call, request: InferRequest, answer: Answer) -> bool:
     """The same for encoding: many numbers as JSON, or enough of them to compress."""
-    if request.rows == 1 and len(request.outputs) <= 2 and call.accept_encoding is None:
-        return False
     arrays = answer.outputs
     binary = {wanted.tensor.name for wanted in request.wanted if wanted.binary and wanted.tensor.kind.size}
     if sum(array.size for name, array in arrays.items() if name not in binary) > OFF_LOOP_ELEMENTS:

@@ -70,8 +70,12 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature,
         wanted, outputs = signature.default_wanted[binary], signature.default_outputs
     rows = next(iter(feeds.values())).shape[0]
     request = InferRequest(feeds, rows, outputs, wanted, head.id, _timeout(parameters))
-    if header_length is None and len(head.inputs) == 1 and not isinstance(data := head.inputs[0].data, UnsetType):
-        templates.remember(body, bytes(data), request, signature)
+    if len(head.inputs) == 1:
+        data = head.inputs[0].data
+        if header_length is None and not isinstance(data, UnsetType):
+            templates.remember(body, bytes(data), request, signature)
+        elif header_length is not None and isinstance(data, UnsetType):
+            templates.remember_binary(body[:header_length], request, signature)
     return request
 
 

@@ -10,9 +10,9 @@ from server.http import json_arrays
 from server.http.classification import best
 from server.http.reply import BINARY, HEADER_LENGTH, JSON, Headers, Reply
 from server.http.request import InferRequest
-from server.http.signature import Signature, WantedOutput
+from server.http.signature import OutputTensor, Signature, WantedOutput
 from server.http.tensors import DATATYPES, Array, to_bytes
-from server.serving.rows import Rows
+from server.serving.rows import Outputs, Rows
 
 _encoder = msgspec.json.Encoder()
 _BYTES_PREFIX = b',"datatype":"BYTES","shape":['
@@ -22,8 +22,8 @@ def encode_answer(
     request: InferRequest, outputs: Mapping[str, Array], signature: Signature, missing: tuple[str, ...] = ()
 ) -> Reply:
     """The answer to `request`; `outputs` are arrays `[rows, …]`, `missing` the members left out. Any thread."""
-    if isinstance(outputs, Rows) and not missing and (body := _from_rows(request, outputs, signature)) is not None:
-        return Reply(200, signature.json_headers, body)
+    if isinstance(outputs, Rows) and not missing and (reply := _from_rows(request, outputs, signature)) is not None:
+        return reply
     blobs: list[bytes] = []
     tensors = [_tensor(wanted, outputs[wanted.tensor.name], signature, blobs) for wanted in request.wanted]
     parts = [b"{", signature.model_head]
@@ -40,16 +40,23 @@ def encode_answer(
     return Reply(200, (BINARY, length, *marks), b"".join((head, *blobs)))
 
 
-def _from_rows(request: InferRequest, rows: Rows, signature: Signature) -> bytes | None:
-    """The body, where all is JSON of moderate width: its numbers come from the text that the whole batch shares."""
+def _from_rows(request: InferRequest, rows: Rows, signature: Signature) -> Reply | None:
+    """The answer with every member, put together from what the whole batch shares; None for wide JSON and classes."""
     whole, start, stop = rows.whole, rows.start, rows.stop
+    count = b"%d" % (stop - start)
     parts = [signature.opening]
     if request.id:
         parts = [b"{", signature.model_head, b',"id":', _encoder.encode(request.id), b',"outputs":[']
+    blobs: list[bytes] = []
     for wanted in request.wanted:
-        if wanted.binary or wanted.classes:
-            return None
         tensor = wanted.tensor
+        if wanted.classes:
+            return None
+        if wanted.binary:
+            blob = _blob(whole, tensor, start, stop)
+            blobs.append(blob)
+            parts += (tensor.prefix, count, tensor.sized, b"%d" % len(blob), b"}}", b",")
+            continue
         try:
             texts = whole.memo[tensor.name]
         except KeyError:
@@ -57,11 +64,29 @@ def _from_rows(request: InferRequest, rows: Rows, signature: Signature) -> bytes
         if texts is None:
             return None
         if stop - start == 1:
-            parts += (tensor.one, texts[start], b"]},")
+            parts += (tensor.one, texts[start], b"]}", b",")
         else:
-            parts += (tensor.prefix, b"%d" % (stop - start), tensor.middle, b",".join(texts[start:stop]), b"]},")
-    parts[-1] = b"]}]}"
-    return b"".join(parts)
+            parts += (tensor.prefix, count, tensor.middle, b",".join(texts[start:stop]), b"]}", b",")
+    parts[-1] = b"]}"
+    head = b"".join(parts)
+    if not blobs:
+        return Reply(200, signature.json_headers, head)
+    marks = signature.json_headers[1:]
+    return Reply(200, (BINARY, (HEADER_LENGTH, b"%d" % len(head)), *marks), b"".join((head, *blobs)))
+
+
+def _blob(whole: Outputs, tensor: OutputTensor, start: int, stop: int) -> bytes:
+    """The binary form of some rows; numbers are cut from the bytes of the whole batch."""
+    array = whole.arrays[tensor.name]
+    if not tensor.kind.size:
+        return to_bytes(array[start:stop], tensor.kind)
+    key = tensor.name + "\0binary"
+    try:
+        data: bytes = whole.memo[key]
+    except KeyError:
+        data = whole.memo[key] = to_bytes(array, tensor.kind)
+    size = len(data) // len(array)
+    return data[start * size : stop * size]
 
 
 def marks_of(signature: Signature, missing: tuple[str, ...]) -> Headers:

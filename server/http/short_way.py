@@ -15,11 +15,13 @@ from typing import cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server.errors import ServerError
-from server.http.call import Call, Protocol, Target, call_of, target_of, without_verb
+from server.http.call import Call, call_of
 from server.http.errors import BodyTimeout
 from server.http.infer import Inference, Pending
+from server.http.known_heads import KnownHeads, Split, split
 from server.http.rates import RateLimit
 from server.http.reply import Headers, Reply
+from server.http.short_routes import Route, parse_route
 
 SHORT_BODY_BYTES = 256 * 1024
 """Longer bodies take the long way: their decoding leaves the loop, and the framework's share no longer counts."""
@@ -28,8 +30,6 @@ KNOWN_PATHS = 4096
 SPECIAL = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"content-encoding", b"accept-encoding"})
 """Headers that send a request the long way; `accept-encoding` only where it names a coding that we have."""
 
-Route = tuple[Protocol, Target]
-_LENGTH_OF_LENGTH = len(b"content-length")
 _HEADS: dict[tuple[int, Headers], bytes] = {}
 
 
@@ -69,15 +69,14 @@ class ShortWay(HttpToolsProtocol):
     inference: Inference
     rate: RateLimit | None
     routes: dict[bytes, Route | None]
+    heads = KnownHeads()
     _short: ShortCycle | None = None
     """The newest request, where it took the short way."""
     _reading_head = False
     _slow_timer: asyncio.TimerHandle | None = None
-    _known_call: Call | None = None
-    """Of the connection's last request on the short way, with the path and the headers it had as they came."""
-    _known_url = b""
-    _known_headers: list[tuple[bytes, bytes]]
-    _known_keep_alive = True
+    _between = True
+    """Whether the parser has read whole messages only."""
+    _last_head: Split | None = None
     _longest = SHORT_BODY_BYTES
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -107,13 +106,41 @@ class ShortWay(HttpToolsProtocol):
         self._idle_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        if self._between and self._answer_known(data):
+            return
         super().data_received(data)
+        if self._between and self._short is not None:
+            self._learn(data, self._short)
         if self._reading_head or (self._short is not None and self._short.more_body):
             if self._slow_timer is None:
                 self._slow_timer = self.loop.call_later(self.inference.limits.body_timeout_s, self._too_slow)
         elif self._slow_timer is not None:
             self._slow_timer.cancel()
             self._slow_timer = None
+
+    def _answer_known(self, data: bytes) -> bool:
+        """Answer a whole request whose head is known, without parsing it; False where it must be parsed."""
+        head, digits, body = split(data)
+        known = self.heads.get(head)
+        if known is None or len(digits) > 7 or not digits.isdigit() or int(digits) != len(body):
+            return False
+        if len(body) > self._longest or self._busy() or self._crowded():
+            return False
+        self._idle_since = None
+        self._short = cycle = ShortCycle(self, known, keep_alive=True)
+        self.cycle = cast(RequestResponseCycle, cycle)
+        cycle.more_body = False
+        cycle.pending = self.inference.answer_nowait(known, body, cycle)
+        return True
+
+    def _learn(self, data: bytes, cycle: ShortCycle) -> None:
+        """Remember the head of a request that came whole, the second time that this connection sends it."""
+        head, digits, body = split(data)
+        if self.rate is not None or not cycle.keep_alive or digits != (cycle.call.content_length or "").encode():
+            return
+        if head == self._last_head and len(body) == int(digits):
+            self.heads.add(head, cycle.call)
+        self._last_head = head
 
     def _too_slow(self) -> None:
         """The client trickles its head or its short body: say so and close."""
@@ -132,77 +159,42 @@ class ShortWay(HttpToolsProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        self._lengths: list[bytes] = []
+        self._special = False
+        self._between = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) == _LENGTH_OF_LENGTH and name.lower() == b"content-length":
-            self._lengths.append(value)  # the header that differs from one request of a client to the next
-        else:
-            self.headers.append((name, value))
+        name = name.lower()
+        if name in SPECIAL and (name != b"accept-encoding" or b"gzip" in value or b"deflate" in value):
+            self._special = True
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._reading_head = False
-        if self._start_again() or self._start_short():
-            return
-        self._start_long()
-
-    def _start_again(self) -> bool:
-        """Whether the request has the path and the headers of the connection's last one, and goes its way."""
-        call = self._known_call
-        if (
-            call is None
-            or self.url != self._known_url
-            or self.headers != self._known_headers
-            or self.rate is not None
-            or self.parser.get_method() != b"POST"
-            or self._busy()
-            or self._crowded()
-            or not self._is_short()
-        ):
-            return False
-        self._begin(call, self._known_keep_alive)
-        return True
+        if not self._start_short():
+            self._start_long()
 
     def _start_short(self) -> bool:
         """Whether the request may take the short way, which it then does."""
-        given = self.headers
-        self.headers = [(name.lower(), value) for name, value in given]
-        if self._is_special() or self.parser.get_method() != b"POST" or self._busy() or self._crowded():
+        if self._special or self.parser.get_method() != b"POST" or self._busy() or self._crowded():
             return False
         route = self._route()
-        if route is None or not self._is_short():
+        if route is None:
             return False
         try:
             call = call_of(route[0], route[1], self.headers)
+            length = call.content_length
+            if length is None or not length.isdigit() or len(length) > 7 or int(length) > self._longest:
+                return False
             if self.rate is not None:
                 self.rate.take(self.client[0] if self.client else "")
         except ServerError:
             return False  # the long way refuses it again, with all that a refusal before the body needs
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        self._known_url, self._known_headers, self._known_call = self.url, given, call
-        self._known_keep_alive = keep_alive
-        self._begin(call, keep_alive)
-        return True
-
-    def _begin(self, call: Call, keep_alive: bool) -> None:
         self._short = ShortCycle(self, call, keep_alive)
         self.cycle = cast(RequestResponseCycle, self._short)
-
-    def _is_special(self) -> bool:
-        special = False
-        for name, value in self.headers:
-            if name in SPECIAL and (name != b"accept-encoding" or b"gzip" in value or b"deflate" in value):
-                special = True
-                if name == b"expect" and value.lower() == b"100-continue":
-                    self.expect_100_continue = True
-        return special
-
-    def _is_short(self) -> bool:
-        """Whether the body's length is given, once, and is no more than is answered here."""
-        if len(self._lengths) != 1:
-            return False
-        length = self._lengths[0]
-        return length.isdigit() and len(length) <= 7 and int(length) <= self._longest
+        return True
 
     def _busy(self) -> bool:
         """An earlier request of this connection is not answered, or its answers are not read."""
@@ -224,7 +216,6 @@ class ShortWay(HttpToolsProtocol):
     def _start_long(self) -> None:
         """What uvicorn does, with the scope that `on_message_begin` there makes for every request."""
         self._short = None
-        self.headers += [(b"content-length", length) for length in self._lengths]
         self.scope = {  # type: ignore[typeddict-item]
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
@@ -246,6 +237,7 @@ class ShortWay(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._between = True
         cycle = self._short
         if cycle is None:
             super().on_message_complete()
@@ -257,6 +249,7 @@ class ShortWay(HttpToolsProtocol):
     def deliver(self, cycle: ShortCycle, reply: Reply) -> None:
         """Write the answer and go on with what the client pipelined."""
         cycle.response_complete = True
+        cycle.pending = None  # it refers to this cycle: what waits for the collector is memory that is cold when reused
         if cycle.disconnected or self.transport.is_closing():
             return
         self._write(reply, keep_alive=cycle.keep_alive)
@@ -285,41 +278,13 @@ class ShortWay(HttpToolsProtocol):
         super().connection_lost(exc)
 
 
-def parse_route(url: bytes) -> Route | None:
-    """The prediction that a path asks for; None for every other path, and for names that the long way must refuse."""
-    parts = url.split(b"/")
-    if b"%" in url or b"?" in url or len(parts) < 4 or parts[2] != b"models":
-        return None
-    try:
-        texts = [part.decode("ascii") for part in parts[3:]]
-        if parts[1] == b"v2" and texts[-1] == "infer":
-            return ("v2", _target(texts[:-1]))
-        if parts[1] == b"v1":
-            return ("v1", _target([*texts[:-1], without_verb(texts[-1])]))
-    except (ServerError, UnicodeDecodeError, ValueError):
-        return None
-    return None
-
-
-def _target(texts: list[str]) -> Target:
-    """`[name]`, `[name, "versions", v]` or `[name, "labels", l]`; ValueError for anything else."""
-    if len(texts) == 1:
-        return target_of(texts[0])
-    name, kind, value = texts
-    if kind == "versions":
-        return target_of(name, value)
-    if kind == "labels":
-        return target_of(name, None, value)
-    raise ValueError(kind)
-
-
 def protocol_for(inference: Inference, rate: RateLimit | None) -> type[ShortWay]:
     """A protocol class for uvicorn's `http` setting, bound to one inference."""
 
     class Bound(ShortWay):
         pass
 
-    Bound.inference, Bound.rate, Bound.routes = inference, rate, {}
+    Bound.inference, Bound.rate, Bound.routes, Bound.heads = inference, rate, {}, KnownHeads()
     Bound._longest = min(SHORT_BODY_BYTES, inference.limits.max_body_bytes)
     return Bound
 

@@ -39,15 +39,17 @@ class InputTensor:
 
 @dataclass(frozen=True, slots=True)
 class OutputTensor:
-    """One output offered; `prefix` is its JSON up to the numbers of its shape, `middle` from the rows to its data."""
+    """One output offered, with the parts of its JSON: `prefix` up to the numbers of its shape, `middle` from the rows
+    to its data, `sized` from the rows to its size in bytes."""
 
     name: str
     kind: Datatype
     shape: tuple[int, ...]
     prefix: bytes
     middle: bytes
+    sized: bytes
     one: bytes
-    """Both with one row between."""
+    """Prefix and middle with one row between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Signature:
     """Requested names → one shared tuple, so that the batcher sees by identity that a batch wants the same."""
     model_head: bytes
     """`"model_name":"…","model_version":"…"`."""
+    timeout_s: float
+    """How long a request may wait that does not say."""
     version_text: str
     opening: bytes
     """The beginning of an answer without an id, up to its outputs."""
@@ -136,6 +140,7 @@ def signature_of(servable: Servable) -> Signature:
         ),
         selections={},
         model_head=head[1:-1],
+        timeout_s=manifest.batching.timeout_s,
         version_text=str(servable.version),
         opening=b'{%b,"outputs":[' % head[1:-1],
         json_headers=(JSON, (b"tutti-version", b"%d" % servable.version)),
@@ -174,5 +179,7 @@ def _input(declared: Input) -> InputTensor:
 
 def _output(name: str, kind: Datatype, shape: tuple[int, ...]) -> OutputTensor:
     prefix = msgspec.json.encode({"name": name, "datatype": kind.name})[:-1] + b',"shape":['
-    middle = "".join(f",{size}" for size in shape[1:]).encode() + b'],"data":['
-    return OutputTensor(name, kind, shape, prefix, middle, b"%b1%b" % (prefix, middle))
+    dimensions = "".join(f",{size}" for size in shape[1:]).encode()
+    middle = dimensions + b'],"data":['
+    sized = dimensions + b'],"parameters":{"binary_data_size":'
+    return OutputTensor(name, kind, shape, prefix, middle, sized, b"%b1%b" % (prefix, middle))

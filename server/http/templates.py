@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from server.http.numbers import WRONG, numbers, offered
 from server.http.request import InferRequest
 from server.http.signature import Signature
-from server.http.tensors import Datatype
+from server.http.tensors import Array, Datatype
 
 KEPT = 64
 """Of one version; beyond that they are collected anew."""
@@ -32,10 +34,13 @@ class Template:
     shape: tuple[int, ...]
     elements: int
     request: InferRequest
+    """Without its feeds."""
 
 
-def decoded(body: bytes, signature: Signature) -> InferRequest | None:
+def decoded(body: bytes, header_length: int | None, signature: Signature) -> InferRequest | None:
     """The request, where it is like an earlier one but for its numbers; None where the full way has to look."""
+    if header_length is not None:
+        return _binary(body, header_length, signature)
     start = body.find(_KEY, 0, LONGEST) + len(_KEY)
     end = body.find(b"]", start) + 1
     template = signature.templates.get((body[:start], body[end:]))
@@ -45,10 +50,28 @@ def decoded(body: bytes, signature: Signature) -> InferRequest | None:
         array = numbers(body[start:end], template.kind, template.shape, template.elements)
     except WRONG:
         return None
+    return _filled(template, array)
+
+
+def _binary(body: bytes, header_length: int, signature: Signature) -> InferRequest | None:
+    template = signature.templates.get((body[:header_length], b""))
+    if template is None or len(body) - header_length != template.elements * template.kind.size:
+        return None
+    array: Array = np.frombuffer(body, template.kind.dtype, template.elements, header_length).reshape(template.shape)
+    return _filled(template, array if array.flags.aligned else array.copy())
+
+
+def _filled(template: Template, array: Array) -> InferRequest:
     known = template.request
-    return InferRequest(
-        {template.name: array}, known.rows, known.outputs, known.wanted, known.id, known.timeout_s, known.layout
-    )
+    return InferRequest({template.name: array}, known.rows, known.outputs, known.wanted, "", known.timeout_s)
+
+
+def remember_binary(head: bytes, request: InferRequest, signature: Signature) -> None:
+    """Keep the JSON before the bytes of the only input."""
+    (name, array), *others = request.feeds.items()
+    kind = signature.inputs[name].kind
+    if not others and not request.id and len(head) <= LONGEST and kind.size and kind.name != "BOOL":
+        _keep((head, b""), name, kind, array, request, signature)
 
 
 def remember(body: bytes, raw: bytes, request: InferRequest, signature: Signature) -> None:
@@ -65,7 +88,13 @@ def remember(body: bytes, raw: bytes, request: InferRequest, signature: Signatur
     kind = signature.inputs[name].kind
     if others or not offered(kind):
         return
+    _keep((prefix, suffix), name, kind, array, request, signature)
+
+
+def _keep(
+    key: tuple[bytes, bytes], name: str, kind: Datatype, array: Array, request: InferRequest, signature: Signature
+) -> None:
     if len(signature.templates) >= KEPT:
         signature.templates.clear()
-    feedless = InferRequest({}, request.rows, request.outputs, request.wanted, "", request.timeout_s, request.layout)
-    signature.templates[prefix, suffix] = Template(name, kind, array.shape, array.size, feedless)
+    feedless = InferRequest({}, request.rows, request.outputs, request.wanted, "", request.timeout_s)
+    signature.templates[key] = Template(name, kind, array.shape, array.size, feedless)

@@ -71,6 +71,8 @@ class Batcher:
         self._delay_timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._slowdown = 1.0
+        self._roomy_rows = min(limits.max_batch_rows, limits.max_queue_rows)
+        self._full_s = seconds(limits.max_batch_rows)
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -104,6 +106,8 @@ class Batcher:
         queued = self.queued_rows
         if not queued:
             return  # even a request larger than the whole queue is served when nothing waits
+        if queued + entry.rows <= self._roomy_rows and entry.arrived + self._full_s * self._slowdown < entry.deadline:
+            return  # it shares the next batch, and there is time for a full one
         now, wait_s = monotonic(), self._wait_s()
         if now >= entry.deadline:
             raise self._late(entry, now)

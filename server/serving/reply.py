@@ -22,8 +22,9 @@ class DirectReply:
 
     __slots__ = ("_answer", "_callback", "_cancelled", "_done", "_error")
 
-    def __init__(self) -> None:
-        self._callback: Callable[[DirectReply], object] | None = None
+    def __init__(self, callback: Callable[[DirectReply], object] | None = None) -> None:
+        """`callback` is called when settled: inside the batcher, so it must be short."""
+        self._callback = callback
         self._answer: Answer | None = None
         self._error: BaseException | None = None
         self._cancelled = False
@@ -52,7 +53,8 @@ class DirectReply:
     def set_result(self, answer: Answer) -> None:
         """Settle with the answer."""
         self._answer = answer
-        self._settle()
+        self._done = True
+        self._call()
 
     def set_exception(self, error: BaseException) -> None:
         """Settle with an error."""
@@ -66,13 +68,6 @@ class DirectReply:
         self._cancelled = True
         self._settle()
         return True
-
-    def add_done_callback(self, callback: Callable[[DirectReply], object]) -> None:
-        """Have `callback` called when settled: inside the batcher, so it must be short. There is one."""
-        assert self._callback is None, "a reply has one callback: this is a bug"
-        self._callback = callback
-        if self._done:
-            self._call()
 
     def _settle(self) -> None:
         assert not self._done, "a reply is settled twice: this is a bug"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from time import monotonic
+from typing import Any
 
 from server.metrics import Metrics
 from server.runtime import LoadedEnsemble, Prediction
-from server.serving.batch import Answer, Arrays, BatchResult, Entry, Key, Part, compute
+from server.serving.batch import Answer, Arrays, BatchResult, Entry, Part, compute
 from server.serving.batcher import Batcher, BatcherStatistics
 from server.serving.reply import DirectReply
 from server.serving.stats import ServableStats
@@ -18,6 +19,8 @@ from server.serving.stats import ServableStats
 QUALITY_PERIOD_S = 0.01
 """Agreement and confidence are taken from one batch in this time: at most 100 a second, under 1% of a core."""
 QUALITY_OUTPUTS = frozenset({"members", "probabilities"})
+
+Landed = Callable[[Any], object]
 
 log = logging.getLogger("tutti.servable")
 
@@ -62,9 +65,15 @@ class Servable:
         self._batcher.submit_nowait(entry)
         self.metrics.queue_rows.value = self._batcher.queued_rows
 
-    def entry(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Entry:
-        """An entry for validated feeds, with a reply that calls back; `deadline` in seconds of the loop's clock."""
-        return Entry(feeds, rows, outputs, deadline, DirectReply(), monotonic(), self._key(feeds))
+    def entry(
+        self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float, landed: Landed | None = None
+    ) -> Entry:
+        """An entry for validated feeds; `deadline` in seconds of the monotonic clock.
+
+        `landed` is called with the reply when it is settled: inside the batcher, so it must be short.
+        """
+        key = tuple(array.shape[1:] for array in feeds.values()) if self._variable else ()
+        return Entry(feeds, rows, outputs, deadline, DirectReply(landed), monotonic(), key)
 
     async def submit(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Answer:
         """The answer to one request.
@@ -99,9 +108,6 @@ class Servable:
     def retire(self) -> None:
         """Let the version's series end; on the loop, after `free`."""
         self._all_metrics.retire(self.name, self.version)
-
-    def _key(self, feeds: Arrays) -> Key:
-        return tuple(array.shape[1:] for array in feeds.values()) if self._variable else ()
 
     def _compute(self, parts: Sequence[Part]) -> BatchResult:
         return compute(self.ensemble, parts, self._extra_outputs(), self._helpless)

@@ -36,7 +36,7 @@ class Pair:
 
     def ask(
         self, body: object, name: str = "pair", version: str | None = None
-    ) -> tuple[asyncio.Future[Reply], Pending]:
+    ) -> tuple[asyncio.Future[Reply], Pending | None]:
         """A request on the short way: its reply to come, and what withdraws it."""
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -142,6 +142,7 @@ async def test_a_client_that_leaves_withdraws_its_rows_from_the_engine() -> None
         left, pending = both.ask(GOOD)
         stayed, _ = both.ask(GOOD)
         await servable.waiting.wait()
+        assert pending is not None
         pending.cancel()
         await servable.withdrawn.wait()
         servable.gate.set()

@@ -104,8 +104,18 @@ class Servable:
     def version(self) -> int:
         return self.manifest.version
 
-    def entry(self, feeds: Mapping[str, Array], rows: int, outputs: Collection[str], deadline: float) -> Entry:
-        return Entry(feeds, rows, outputs, deadline, asyncio.get_running_loop().create_future())
+    def entry(
+        self,
+        feeds: Mapping[str, Array],
+        rows: int,
+        outputs: Collection[str],
+        deadline: float,
+        landed: Callable[[Any], object] | None = None,
+    ) -> Entry:
+        reply = asyncio.get_running_loop().create_future()
+        if landed is not None:
+            reply.add_done_callback(landed)
+        return Entry(feeds, rows, outputs, deadline, reply)
 
     def submit_nowait(self, entry: Entry) -> None:
         if self.superseded:

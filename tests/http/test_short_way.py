@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.http.short_way import parse_route
+from server.http.short_routes import parse_route
 from tests.http.live import Live, Way, live
 
 DATA = [0.25] * 64
