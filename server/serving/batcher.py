@@ -71,6 +71,8 @@ class Batcher:
         self._delay_timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._slowdown = 1.0
+        self._last_rows = 1
+        self._seen_rows = 0
         self._roomy_rows = min(limits.max_batch_rows, limits.max_queue_rows)
         self._full_s = seconds(limits.max_batch_rows)
         self._closed = False
@@ -148,6 +150,9 @@ class Batcher:
     def _pump(self) -> None:
         """Start batches while lanes are idle and rows wait."""
         self._pump_scheduled = False
+        if self._filling():
+            self._schedule()
+            return
         while self.queued_rows and self._busy < self._lanes and not self._gathering():
             parts = self._take()
             if parts and self._start(parts):
@@ -163,6 +168,21 @@ class Batcher:
         if not self._pump_scheduled:
             self._pump_scheduled = True
             self._loop.call_soon(self._pump)
+
+    def _filling(self) -> bool:
+        """Whether to read once more before a batch that will hold up the loop: while more requests keep coming.
+
+        A tiny batch runs where requests are read, so it costs the same whether it starts now or behind those that are
+        on their way; where the last one was a single row, none are.
+        """
+        rows, seen = self.queued_rows, self._seen_rows
+        self._seen_rows = rows
+        return (
+            seen < rows < self._roomy_rows
+            and self._last_rows > 1
+            and not self._busy
+            and self._seconds(rows) < INLINE_S
+        )
 
     def _gathering(self) -> bool:
         """Whether to wait on purpose for more rows (`max_queue_delay_s`)."""
@@ -228,6 +248,7 @@ class Batcher:
             if not part.entry.started:
                 part.entry.started = now
         self._busy += 1
+        self._last_rows, self._seen_rows = rows, 0
         self.inflight_rows += rows
         if self._seconds(rows) < INLINE_S:
             self._finish(parts, rows, now, self._guarded(parts))
