@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -14,7 +12,8 @@ from server.front.link import EngineLink
 from server.front.remote import RemoteServable
 from server.http.call import Call
 from server.http.errors import Outcome
-from server.http.infer import ATTEMPTS, Exchange, Inference, Pending, _Progress
+from server.http.exchange import Exchange
+from server.http.infer import ATTEMPTS, Inference, _Progress
 from server.http.limits import Limits
 from server.http.reply import Reply
 from server.http.request import InferRequest
@@ -22,9 +21,7 @@ from server.http.signature import Signature
 
 if TYPE_CHECKING:
     from server.metrics import Metrics
-    from server.serving.batch import Answer
     from server.serving.manager import Manager
-    from server.serving.reply import DirectReply
     from server.serving.servable import Servable
 
 
@@ -44,19 +41,6 @@ class ClientCall(Call):
     client: str = ""
 
 
-class _Again:
-    """Delivers a reply, and keeps the body until then: the version it is decoded for may change on the way."""
-
-    __slots__ = ("body", "deliver")
-
-    def __init__(self, body: bytes, deliver: Callable[[Reply], None]) -> None:
-        self.body = body
-        self.deliver = deliver
-
-    def __call__(self, reply: Reply) -> None:
-        self.deliver(reply)
-
-
 class FrontInference(Inference):
     """Answers prediction requests with what the engine computes. Event-loop thread only, as its parent."""
 
@@ -64,11 +48,7 @@ class FrontInference(Inference):
         super().__init__(cast("Manager", link), cast("Metrics", counts), limits, executor)
         self._link = link
 
-    def answer_nowait(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending | None:
-        """As the parent; what has to be asked of the engine first gets a task."""
-        return super().answer_nowait(call, body, _Again(body, done))
-
-    async def _predict(self, call: Call, body: bytes, progress: _Progress) -> tuple[Reply, Outcome]:
+    async def _predict(self, call: Call, body: bytes, progress: _Progress | Exchange) -> tuple[Reply, Outcome]:
         target = call.target
         route = target.name, target.version, target.label
         client = call.client if isinstance(call, ClientCall) else ""
@@ -89,13 +69,13 @@ class FrontInference(Inference):
                 continue
         raise NotReady(f"ensemble '{target.name}' changes faster than requests can be decoded")
 
-    def _route(self, call: Call, progress: _Progress) -> tuple[Servable, Signature]:
+    def _route(self, call: Call, progress: _Progress | Exchange) -> tuple[Servable, Signature]:
         servable, signature = super()._route(call, progress)
         if isinstance(call, ClientCall):
             servable = cast("Servable", cast(RemoteServable, servable).asked_by(call.client))
         return servable, signature
 
-    def _count(self, progress: _Progress, outcome: Outcome) -> None:
+    def _count(self, progress: _Progress | Exchange, outcome: Outcome) -> None:
         if outcome == "rate_limited":
             progress.ensemble = progress.version = ""  # as where it is refused before its ensemble is looked for
         super()._count(progress, outcome)
@@ -106,9 +86,9 @@ class FrontInference(Inference):
         except ServerError as error:
             raise Doubt(signature, error) from error
 
-    def _landed(self, exchange: Exchange, reply: asyncio.Future[Answer] | DirectReply) -> None:
-        if not reply.cancelled() and isinstance(reply.exception(), Superseded):
-            assert isinstance(exchange.deliver, _Again)
-            self._in_task(exchange.call, exchange.deliver.body, exchange.deliver)
+    def landed(self, exchange: Exchange) -> None:
+        """As the parent; where another version serves by now, the request is decoded anew for that."""
+        if isinstance(exchange.exception(), Superseded):
+            self._in_task(exchange)
             return
-        super()._landed(exchange, reply)
+        super().landed(exchange)

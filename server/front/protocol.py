@@ -39,5 +39,5 @@ def protocol_of(inference: FrontInference, *, limited: bool) -> type[ShortWay]:
     class Bound(LimitedWay):
         pass
 
-    Bound.inference, Bound.rate, Bound.routes = inference, None, {}
+    Bound.inference, Bound.rate, Bound.routes, Bound.outbox = inference, None, {}, []
     return Bound

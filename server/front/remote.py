@@ -7,7 +7,7 @@ no runtime.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from server.front.messages import Output, Served
 
 if TYPE_CHECKING:
     from server.front.link import EngineLink
+    from server.http.exchange import Exchange
 
 Arrays = Mapping[str, NDArray[Any]]
 Route = tuple[str, int | None, str | None]
@@ -110,12 +111,12 @@ class RemoteServable:
         rows: int,
         outputs: Collection[str],
         deadline: float,
-        landed: Callable[[Any], object] | None = None,
+        exchange: Exchange | None = None,
     ) -> RemoteEntry:
-        """An entry for validated feeds; `landed` is called with the reply in a later turn of the loop."""
+        """An entry for validated feeds; the exchange, if there is one, is settled when its answer is here."""
         reply = Reply(self._link, sum(a.nbytes for a in feeds.values()))
-        if landed is not None:
-            reply.add_done_callback(landed)
+        if exchange is not None:
+            exchange.follow(reply)
         return RemoteEntry(feeds, rows, outputs, deadline, reply)
 
     def submit_nowait(self, entry: RemoteEntry) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from server.errors import ServerError, Superseded, UnsupportedMedia
 from server.http import oip_response, templates, v1_response
@@ -19,6 +19,7 @@ from server.http.call import Call
 from server.http.compression import MIN_BYTES, chosen, compress, decompress
 from server.http.compression import OFF_LOOP_BYTES as COMPRESS_OFF_LOOP_BYTES
 from server.http.errors import Outcome, error_reply, internal_error_reply, row_of, shown
+from server.http.exchange import Exchange
 from server.http.images import MEDIA_TYPES
 from server.http.limits import OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Limits
 from server.http.oip_request import decode_request, header_length_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from server.metrics import Metrics
     from server.serving.batch import Answer
     from server.serving.manager import Manager
-    from server.serving.reply import DirectReply
     from server.serving.servable import Servable
 
 ATTEMPTS = 8
@@ -52,32 +52,6 @@ class _Progress:
     id: str = ""
 
 
-class Pending(Protocol):
-    """A request whose reply will be delivered later."""
-
-    def cancel(self) -> bool:
-        """Withdraw the request: rows that have not started are not computed, and nothing is delivered."""
-
-
-class Exchange(_Progress):
-    """One request without a task, from its arrival to its delivery; called when its answer is there."""
-
-    __slots__ = ("call", "deliver", "inference", "request", "signature")
-
-    def __init__(self, inference: Inference, call: Call, deliver: Callable[[Reply], None]) -> None:
-        self.started = monotonic()
-        self.ensemble = self.version = self.id = ""
-        self.inference = inference
-        self.call = call
-        self.deliver = deliver
-        self.request: InferRequest
-        self.signature: Signature
-
-    def __call__(self, reply: asyncio.Future[Answer] | DirectReply) -> None:
-        """The batch is through."""
-        self.inference._landed(self, reply)
-
-
 class Inference:
     """Answers prediction requests. Event-loop thread only; heavy decoding and encoding go to `executor`."""
 
@@ -88,6 +62,7 @@ class Inference:
         self._executor = executor
         self._signatures = Signatures()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._arrivals: list[Exchange] = []
 
     async def answer(self, call: Call, body: bytes) -> Reply:
         """The reply, errors included; only cancellation passes through. Counts the request by its outcome."""
@@ -102,27 +77,43 @@ class Inference:
         self._count(progress, outcome)
         return reply
 
-    def answer_nowait(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending | None:
-        """The same without a task: `done` gets the reply, at once where it is an error, else from the event loop.
+    def answer_nowait(self, call: Call, body: bytes, deliver: Callable[[Reply], None]) -> Exchange:
+        """The same without a task: `deliver` gets the reply from the event loop; cancelled, it gets nothing.
 
-        Requests whose decoding or encoding would hold up the loop get a task after all. None once delivered.
+        Requests whose decoding or encoding would hold up the loop get a task after all.
         """
-        exchange = Exchange(self, call, done)
-        try:
-            servable, signature = self._route(call, exchange)
-            if call.content_encoding is not None or _heavy_to_decode(call, body, signature):
-                return self._in_task(call, body, done)
-            request = self._decode_now(call, body, signature)
-            exchange.id, exchange.request, exchange.signature = request.id, request, signature
-            deadline = exchange.started + (request.timeout_s or signature.timeout_s)
-            entry = servable.entry(request.feeds, request.rows, request.outputs, deadline, exchange)
-            servable.submit_nowait(entry)
-        except Superseded:
-            return self._in_task(call, body, done)
-        except Exception as error:
-            done(self._counted(_failure(error, exchange), exchange))
-            return None
-        return entry.reply
+        exchange = Exchange(self, call, body, deliver)
+        self._arrivals.append(exchange)
+        if len(self._arrivals) == 1:
+            asyncio.get_running_loop().call_soon(self._begin_arrivals)
+        return exchange
+
+    def _begin_arrivals(self) -> None:
+        """Route, decode and queue what has arrived: together, as that takes a third less than one by one."""
+        arrivals, self._arrivals = self._arrivals, []
+        known: Call | None = None
+        for exchange in arrivals:
+            if exchange.done():
+                continue  # its client left already
+            call = exchange.call
+            try:
+                if call is not known:
+                    known = None
+                    servable, signature = self._route(call, exchange)
+                    known = call
+                exchange.ensemble, exchange.version = signature.ensemble, signature.version_text
+                exchange.signature = signature
+                if call.content_encoding is not None or _heavy_to_decode(call, exchange.body, signature):
+                    self._in_task(exchange)
+                    continue
+                exchange.request = request = self._decode_now(call, exchange.body, signature)
+                exchange.id = request.id
+                deadline = exchange.started + (request.timeout_s or signature.timeout_s)
+                servable.submit_nowait(servable.entry(request.feeds, request.rows, request.outputs, deadline, exchange))
+            except Superseded:
+                self._in_task(exchange)
+            except Exception as error:
+                exchange.set_exception(error)
 
     def refuse(self, error: ServerError) -> Reply:
         """The reply to a request that went wrong before its body was read, counted."""
@@ -133,7 +124,7 @@ class Inference:
         """Count a request whose client left before its body was there."""
         self._metrics.request("", "", "cancelled", 0.0)
 
-    async def _predict(self, call: Call, body: bytes, progress: _Progress) -> tuple[Reply, Outcome]:
+    async def _predict(self, call: Call, body: bytes, progress: _Progress | Exchange) -> tuple[Reply, Outcome]:
         arrived = monotonic()
         if call.content_encoding is not None:
             body = await self._off_loop(partial(decompress, body, call.content_encoding, self.limits.max_body_bytes))
@@ -154,7 +145,7 @@ class Inference:
             return reply, "degraded" if answer.missing else "ok"
         raise AssertionError("the last attempt raises: this is a bug")
 
-    def _route(self, call: Call, progress: _Progress) -> tuple[Servable, Signature]:
+    def _route(self, call: Call, progress: _Progress | Exchange) -> tuple[Servable, Signature]:
         servable = self._manager.route(call.target.name, call.target.version, call.target.label)
         signature = self._signatures.of(servable)
         progress.ensemble, progress.version = signature.ensemble, signature.version_text
@@ -169,38 +160,41 @@ class Inference:
         known = templates.decoded(body, header_length, signature)
         return known or decode_request(body, header_length, signature, self.limits)
 
-    def _landed(self, exchange: Exchange, reply: asyncio.Future[Answer] | DirectReply) -> None:
+    def landed(self, exchange: Exchange) -> None:
         """The batch is through: encode and deliver."""
-        if reply.cancelled():
+        if exchange.cancelled():
             self._count(exchange, "cancelled")
             return
         outcome: Outcome
-        call, request, signature = exchange.call, exchange.request, exchange.signature
         try:
-            answer = reply.result()
+            answer = exchange.result()
+            call, request = exchange.call, exchange.request
             outcome = "degraded" if answer.missing else "ok"
             if (request.rows > 1 or len(request.outputs) > 2) and _heavy_to_encode(call, request, answer):
-                encode = partial(_encode_now, call, request, answer, signature)
-                self._own(self._deliver(encode, outcome, exchange))
+                self._own(self._encoded_elsewhere(exchange, answer, outcome))
                 return
-            encoded = _encode_now(call, request, answer, signature)
+            encoded = _encode_now(call, request, answer, exchange.signature)
         except Exception as error:
             encoded, outcome = _failure(error, exchange)
         self._count(exchange, outcome)
         exchange.deliver(encoded)
 
-    async def _deliver(self, encode: Callable[[], Reply], outcome: Outcome, exchange: Exchange) -> None:
+    async def _encoded_elsewhere(self, exchange: Exchange, answer: Answer, outcome: Outcome) -> None:
         try:
-            answered = await self._off_loop(encode), outcome
+            encode = partial(_encode_now, exchange.call, exchange.request, answer, exchange.signature)
+            reply = await self._off_loop(encode)
         except Exception as error:
-            answered = _failure(error, exchange)
-        exchange.deliver(self._counted(answered, exchange))
+            reply, outcome = _failure(error, exchange)
+        self._count(exchange, outcome)
+        exchange.deliver(reply)
 
-    def _in_task(self, call: Call, body: bytes, done: Callable[[Reply], None]) -> Pending:
+    def _in_task(self, exchange: Exchange) -> None:
         async def answer() -> None:
-            done(await self.answer(call, body))
+            reply = await self.answer(exchange.call, exchange.body)
+            exchange.work = None
+            exchange.deliver(reply)
 
-        return self._own(answer())
+        exchange.work = self._own(answer())
 
     def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that is referred to until it ends."""
@@ -209,18 +203,14 @@ class Inference:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _counted(self, answered: tuple[Reply, Outcome], progress: _Progress) -> Reply:
-        self._count(progress, answered[1])
-        return answered[0]
-
-    def _count(self, progress: _Progress, outcome: Outcome) -> None:
+    def _count(self, progress: _Progress | Exchange, outcome: Outcome) -> None:
         self._metrics.request(progress.ensemble, progress.version, outcome, monotonic() - progress.started)
 
     async def _off_loop(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
-def _failure(error: Exception, progress: _Progress) -> tuple[Reply, Outcome]:
+def _failure(error: Exception, progress: _Progress | Exchange) -> tuple[Reply, Outcome]:
     """Any error as reply and outcome; one that nobody foresaw gives the client an id and the log the traceback."""
     if isinstance(error, ServerError):
         return error_reply(error), row_of(error)[1]

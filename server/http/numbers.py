@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -28,6 +29,7 @@ else:
 FEW = 256
 """Numbers up to which a typed list and `struct` are as fast as simdjson and the check of the range behind it."""
 MOST_PACKED = 4096
+"""The same where there is no simdjson, and for whole numbers."""
 
 _CODES = {
     "FP16": "e", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q",
@@ -48,20 +50,27 @@ def offered(kind: Datatype) -> bool:
     return kind.name in _CODES
 
 
-def numbers(raw: bytes, kind: Datatype, shape: tuple[int, ...], elements: int) -> Array:
-    """The flat JSON array `raw` as an array of `shape` with so many elements; read-only. Raises one of WRONG."""
-    if elements > FEW and kind.scalar == "float" and _new_parser is not None:
-        return _by_simd(_new_parser, raw, kind).reshape(shape)
-    if elements > MOST_PACKED:
-        raise ValueError("too many to pack")
-    values = _decoders[kind.scalar].decode(raw)
-    return np.ndarray(shape, kind.dtype, _packer(kind.name, elements)(*values))
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Decodes a flat JSON array, and packs so many of its numbers as raw little-endian bytes; both raise of WRONG."""
+
+    decode: Callable[[bytes], list[Any]]
+    pack: Callable[..., bytes]
 
 
 @cache
-def _packer(name: str, elements: int) -> Any:
-    """Packs exactly so many numbers; OverflowError or struct.error for one beyond the datatype."""
-    return struct.Struct(f"<{elements}{_CODES[name]}").pack
+def packed_of(kind: Datatype, elements: int) -> Packed | None:
+    """For few numbers of a datatype that `numbers` knows; None else."""
+    if kind.name not in _CODES or elements > (FEW if kind.scalar == "float" and _new_parser else MOST_PACKED):
+        return None
+    return Packed(_decoders[kind.scalar].decode, struct.Struct(f"<{elements}{_CODES[kind.name]}").pack)
+
+
+def numbers(raw: bytes, kind: Datatype, shape: tuple[int, ...], elements: int) -> Array:
+    """The flat JSON array `raw` of many floats as an array of `shape`, which has so many. Raises one of WRONG."""
+    if _new_parser is None or kind.scalar != "float":
+        raise TypeError("no way to be faster")
+    return _by_simd(_new_parser, raw, kind).reshape(shape)
 
 
 def many(raw: bytes, kind: Datatype) -> Array | None:

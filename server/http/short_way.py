@@ -17,7 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from server.errors import ServerError
 from server.http.call import Call, call_of
 from server.http.errors import BodyTimeout
-from server.http.infer import Inference, Pending
+from server.http.exchange import Exchange
+from server.http.infer import Inference
 from server.http.known_heads import KnownHeads, Split, split
 from server.http.rates import RateLimit
 from server.http.reply import Headers, Reply
@@ -47,12 +48,20 @@ class ShortCycle:
         self.more_body = True
         self.response_complete = False
         self.disconnected = False
-        self.pending: Pending | None = None
+        self.pending: Exchange | None = None
         self.message_event = _Nobody
 
     def __call__(self, reply: Reply) -> None:
         """Write the answer and go on with what the client pipelined."""
-        self.protocol.deliver(self, reply)
+        self.response_complete = True
+        self.pending = None  # it refers to this cycle: what waits for the collector is memory that is cold when reused
+        protocol = self.protocol
+        if self.disconnected or protocol.transport.is_closing():
+            return
+        protocol.write(reply, keep_alive=self.keep_alive)
+        if not self.keep_alive:
+            protocol.transport.close()
+        protocol.on_response_complete()
 
 
 class _Nobody:
@@ -70,6 +79,7 @@ class ShortWay(HttpToolsProtocol):
     rate: RateLimit | None
     routes: dict[bytes, Route | None]
     heads = KnownHeads()
+    outbox: list[tuple[asyncio.Transport, bytes]] = []  # noqa: RUF012 - one for all connections of a class
     _short: ShortCycle | None = None
     """The newest request, where it took the short way."""
     _reading_head = False
@@ -151,7 +161,7 @@ class ShortWay(HttpToolsProtocol):
         if self._short is not None:
             self._short.response_complete = True
         if not self._busy():
-            self._write(reply, keep_alive=False)
+            self.write(reply, keep_alive=False)
         self.transport.close()
 
     def on_message_begin(self) -> None:
@@ -246,23 +256,31 @@ class ShortWay(HttpToolsProtocol):
         if not cycle.response_complete:
             cycle.pending = self.inference.answer_nowait(cycle.call, cycle.body, cycle)
 
-    def deliver(self, cycle: ShortCycle, reply: Reply) -> None:
-        """Write the answer and go on with what the client pipelined."""
-        cycle.response_complete = True
-        cycle.pending = None  # it refers to this cycle: what waits for the collector is memory that is cold when reused
-        if cycle.disconnected or self.transport.is_closing():
-            return
-        self._write(reply, keep_alive=cycle.keep_alive)
-        if not cycle.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
-
-    def _write(self, reply: Reply, *, keep_alive: bool) -> None:
+    def write(self, reply: Reply, *, keep_alive: bool) -> None:
+        """Send an answer; with those of the same turn of the loop, in one go."""
         head = _HEADS.get((reply.status, reply.headers)) or _head(reply.status, reply.headers)
         end = (
             b"%bcontent-length: %d\r\n\r\n%b" if keep_alive else b"%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
         )
-        self.transport.write(end % (head, len(reply.body), reply.body))
+        outbox = self.outbox
+        outbox.append((self.transport, end % (head, len(reply.body), reply.body)))
+        if not keep_alive:
+            self._flush()  # the connection closes at once
+        elif len(outbox) == 1:
+            self.loop.call_soon(self._flush)
+
+    def shutdown(self) -> None:
+        """As uvicorn's, behind what is still to be written."""
+        self._flush()
+        super().shutdown()
+
+    @classmethod
+    def _flush(cls) -> None:
+        """Write what there is to write, of all connections: a client that is woken reads on while the rest comes."""
+        for transport, data in cls.outbox:
+            if not transport.is_closing():
+                transport.write(data)
+        cls.outbox.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._idle_timer.cancel()
@@ -285,6 +303,7 @@ def protocol_for(inference: Inference, rate: RateLimit | None) -> type[ShortWay]
         pass
 
     Bound.inference, Bound.rate, Bound.routes, Bound.heads = inference, rate, {}, KnownHeads()
+    Bound.outbox = []
     Bound._longest = min(SHORT_BODY_BYTES, inference.limits.max_body_bytes)
     return Bound
 

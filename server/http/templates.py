@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from server.http.numbers import WRONG, numbers, offered
+from server.http.numbers import WRONG, Packed, numbers, offered, packed_of
 from server.http.request import InferRequest
 from server.http.signature import Signature
 from server.http.tensors import Array, Datatype
@@ -33,6 +33,8 @@ class Template:
     kind: Datatype
     shape: tuple[int, ...]
     elements: int
+    packed: Packed | None
+    """Of few numbers, what decodes them and what packs them."""
     request: InferRequest
     """Without its feeds."""
 
@@ -47,7 +49,10 @@ def decoded(body: bytes, header_length: int | None, signature: Signature) -> Inf
     if template is None:
         return None
     try:
-        array = numbers(body[start:end], template.kind, template.shape, template.elements)
+        if (packed := template.packed) is not None:
+            array: Array = np.ndarray(template.shape, template.kind.dtype, packed.pack(*packed.decode(body[start:end])))
+        else:
+            array = numbers(body[start:end], template.kind, template.shape, template.elements)
     except WRONG:
         return None
     return _filled(template, array)
@@ -97,4 +102,5 @@ def _keep(
     if len(signature.templates) >= KEPT:
         signature.templates.clear()
     feedless = InferRequest({}, request.rows, request.outputs, request.wanted, "", request.timeout_s)
-    signature.templates[key] = Template(name, kind, array.shape, array.size, feedless)
+    packed = packed_of(kind, array.size)
+    signature.templates[key] = Template(name, kind, array.shape, array.size, packed, feedless)

@@ -28,22 +28,16 @@ REQUEST_SCOPED = frozenset({"error", "invalid_input", "shape"})
 """Failures that strike a whole batch and may be one request's doing; the others mask single rows."""
 
 
-NOTHING = Rows(Outputs({}), (), 0, 0)
-
-
 class Answer:
     """One request's answer: arrays `[rows, …]`, the members left out, and where its time went (seconds)."""
 
     __slots__ = ("compute_s", "missing", "outputs", "queue_s", "version")
 
-    def __init__(
-        self, outputs: Mapping[str, Array], missing: tuple[str, ...], version: int, queue_s: float, compute_s: float
-    ) -> None:
+    def __init__(self, outputs: Mapping[str, Array], missing: tuple[str, ...] = ()) -> None:
         self.outputs = outputs
         self.missing = missing
-        self.version = version
-        self.queue_s = queue_s
-        self.compute_s = compute_s
+        self.version = 0
+        self.queue_s = self.compute_s = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +58,7 @@ class Entry:
     compute_s: float = 0.0
     open_parts: int = 1
     answered: bool = False
-    results: list[PartResult | None] | None = None
+    results: list[Outcome | None] | None = None
     """Of an entry that is computed in several parts, each one's result."""
 
 
@@ -79,20 +73,15 @@ class Part:
     rows: int
 
 
-@dataclass(slots=True)
-class PartResult:
-    """A part's outputs and missing members, or the error that this part alone deserves."""
-
-    outputs: Rows
-    missing: tuple[str, ...] = ()
-    error: ServerError | None = None
+Outcome = Answer | ServerError
+"""What becomes of a part: its outputs and missing members, or the error that this part alone deserves."""
 
 
 @dataclass(slots=True)
 class BatchResult:
     """One computed batch: a result for each part and what the metrics want to know (seconds)."""
 
-    parts: list[PartResult]
+    parts: list[Outcome]
     prediction: Prediction
     helpless: frozenset[str]
     """Members that failed in each part on their own too: retrying did not help."""
@@ -117,17 +106,18 @@ def compute(
     return BatchResult(_split(ensemble, parts, prediction), prediction, helpless)
 
 
-def join(entry: Entry, version: int) -> Answer | ServerError:
+def join(entry: Entry) -> Outcome:
     """The parts of an entry as one answer, rows in their order; the first error where a part has one."""
     assert entry.results is not None, "an entry of one part is not joined: this is a bug"
-    results = [result for result in entry.results if result is not None]
-    for result in results:
-        if result.error is not None:
-            return result.error
-    arrays = {name: np.concatenate([result.outputs[name] for result in results]) for name in entry.outputs}
-    missing = tuple(dict.fromkeys(name for result in results for name in result.missing))
-    outputs = Rows(Outputs(arrays), entry.outputs, 0, entry.rows)
-    return Answer(outputs, missing, version, entry.started - entry.arrived, entry.compute_s)
+    answers: list[Answer] = []
+    for result in entry.results:
+        if isinstance(result, ServerError):
+            return result
+        assert result is not None, "an entry is joined before all its parts are there: this is a bug"
+        answers.append(result)
+    arrays = {name: np.concatenate([answer.outputs[name] for answer in answers]) for name in entry.outputs}
+    missing = tuple(dict.fromkeys(name for answer in answers for name in answer.missing))
+    return Answer(Rows(Outputs(arrays), entry.outputs, 0, entry.rows), missing)
 
 
 def _suspects(prediction: Prediction) -> frozenset[str]:
@@ -165,28 +155,28 @@ def _feeds(parts: Sequence[Part]) -> Arrays:
     }
 
 
-def _split(ensemble: LoadedEnsemble, parts: Sequence[Part], prediction: Prediction) -> list[PartResult]:
-    results = []
+def _split(ensemble: LoadedEnsemble, parts: Sequence[Part], prediction: Prediction) -> list[Outcome]:
+    results: list[Outcome] = []
     start = 0
     clean = prediction.answered is None
     whole = Outputs(prediction.outputs)
     for part in parts:
         stop = start + part.rows
         outputs = Rows(whole, part.entry.outputs, start, stop)
-        results.append(PartResult(outputs) if clean else _judged(ensemble, prediction, outputs, start, stop))
+        results.append(Answer(outputs) if clean else _judged(ensemble, prediction, outputs, start, stop))
         start = stop
     return results
 
 
-def _judged(ensemble: LoadedEnsemble, prediction: Prediction, outputs: Rows, start: int, stop: int) -> PartResult:
+def _judged(ensemble: LoadedEnsemble, prediction: Prediction, outputs: Rows, start: int, stop: int) -> Outcome:
     """A part of a batch in which members are missing: degraded, or failed where too few answered."""
     assert prediction.answered is not None
     answered = [bool(rows.all()) for rows in prediction.answered[:, start:stop]]
     members = ensemble.manifest.members
     missing = tuple(member.name for member, whole in zip(members, answered, strict=True) if not whole)
     if prediction.usable is None or prediction.usable[start:stop].all():
-        return PartResult(outputs, missing)
-    return PartResult(NOTHING, missing, _lost(ensemble, prediction, missing))
+        return Answer(outputs, missing)
+    return _lost(ensemble, prediction, missing)
 
 
 def _lost(ensemble: LoadedEnsemble, prediction: Prediction, missing: tuple[str, ...]) -> ServerError:

@@ -15,7 +15,7 @@ from time import monotonic
 
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, Superseded
-from server.serving.batch import Answer, BatchResult, Entry, Key, Part, PartResult, join
+from server.serving.batch import Answer, BatchResult, Entry, Key, Outcome, Part, join
 
 INLINE_S = 0.001
 """A batch expected to take less runs on the loop itself: a thread hop costs about 39 µs and a wake-up (measured),
@@ -76,8 +76,7 @@ class Batcher:
         self._roomy_rows = min(limits.max_batch_rows, limits.max_queue_rows)
         self._full_s = seconds(limits.max_batch_rows)
         self._closed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Future[None] | None = None
 
     def statistics(self) -> BatcherStatistics:
         """Rows and lanes as they are now."""
@@ -91,10 +90,25 @@ class Batcher:
         """
         if self._closed:
             raise Superseded(f"{self._subject} takes no new rows: it is being replaced")
-        self._admit(entry)
-        self._enqueue(entry)
-        self._idle.clear()
-        self._schedule()  # not at once: every request read in this turn of the loop shall share the batch
+        rows = entry.rows
+        # Even a request larger than the whole queue is served when nothing waits; and what shares the next batch is
+        # in time where there is time for a full one.
+        if self.queued_rows and (
+            self.queued_rows + rows > self._roomy_rows
+            or entry.arrived + self._full_s * self._slowdown >= entry.deadline
+        ):
+            self._admit(entry)
+        queue = self._queues.get(entry.key)
+        if queue is None:
+            queue = self._queues[entry.key] = deque()
+        if rows <= self._limits.max_batch_rows:
+            queue.append(Part(entry, 0, 0, rows, rows))
+        else:
+            self._cut(entry, queue)
+        self.queued_rows += rows
+        if not self._pump_scheduled:  # not at once: every request read in this turn of the loop shall share the batch
+            self._pump_scheduled = True
+            self._loop.call_soon(self._pump)
 
     def close(self) -> None:
         """Take no new rows; what is queued is still computed."""
@@ -102,15 +116,14 @@ class Batcher:
 
     async def drained(self) -> None:
         """Return when the queue is empty and no batch runs."""
-        await self._idle.wait()
+        if self.queued_rows or self._busy:
+            if self._idle is None:
+                self._idle = self._loop.create_future()
+            await asyncio.shield(self._idle)
 
     def _admit(self, entry: Entry) -> None:
-        queued = self.queued_rows
-        if not queued:
-            return  # even a request larger than the whole queue is served when nothing waits
-        if queued + entry.rows <= self._roomy_rows and entry.arrived + self._full_s * self._slowdown < entry.deadline:
-            return  # it shares the next batch, and there is time for a full one
-        now, wait_s = monotonic(), self._wait_s()
+        """Raise where the queue is full, or too long for the deadline."""
+        queued, now, wait_s = self.queued_rows, monotonic(), self._wait_s()
         if now >= entry.deadline:
             raise self._late(entry, now)
         if queued + entry.rows > self._limits.max_queue_rows:
@@ -130,22 +143,15 @@ class Batcher:
         batches = -(-self.queued_rows // size)
         return batches * self._seconds(min(self.queued_rows, size)) * self._slowdown / self._lanes
 
-    def _enqueue(self, entry: Entry) -> None:
-        size = self._limits.max_batch_rows
-        queue = self._queues.get(entry.key)
-        if queue is None:
-            queue = self._queues[entry.key] = deque()
-        rows = entry.rows
-        if rows <= size:
-            queue.append(Part(entry, 0, 0, rows, rows))
-        else:
-            starts = range(0, rows, size)
-            entry.open_parts = len(starts)
-            entry.results = [None] * len(starts)
-            for index, start in enumerate(starts):
-                stop = min(start + size, rows)
-                queue.append(Part(entry, index, start, stop, stop - start))
-        self.queued_rows += rows
+    def _cut(self, entry: Entry, queue: deque[Part]) -> None:
+        """Queue a request that is larger than a batch, as several parts."""
+        rows, size = entry.rows, self._limits.max_batch_rows
+        starts = range(0, rows, size)
+        entry.open_parts = len(starts)
+        entry.results = [None] * len(starts)
+        for index, start in enumerate(starts):
+            stop = min(start + size, rows)
+            queue.append(Part(entry, index, start, stop, stop - start))
 
     def _pump(self) -> None:
         """Start batches while lanes are idle and rows wait."""
@@ -158,7 +164,9 @@ class Batcher:
             if parts and self._start(parts):
                 break  # it ran on the loop: let the loop read and write before the next one
         if not self.queued_rows and not self._busy:
-            self._idle.set()
+            if self._idle is not None:
+                self._idle.set_result(None)
+                self._idle = None
         elif self.queued_rows and self._busy == self._lanes:
             self._watch_deadlines()
         elif self.queued_rows and self._delay_timer is None:
@@ -178,10 +186,7 @@ class Batcher:
         rows, seen = self.queued_rows, self._seen_rows
         self._seen_rows = rows
         return (
-            seen < rows < self._roomy_rows
-            and self._last_rows > 1
-            and not self._busy
-            and self._seconds(rows) < INLINE_S
+            seen < rows < self._roomy_rows and self._last_rows > 1 and not self._busy and self._seconds(rows) < INLINE_S
         )
 
     def _gathering(self) -> bool:
@@ -282,27 +287,26 @@ class Batcher:
                     part.entry.reply.set_exception(result)
         self._done(parts, result, seconds)
 
-    def _deliver(self, part: Part, outcome: PartResult, seconds: float) -> None:
+    def _deliver(self, part: Part, outcome: Outcome, seconds: float) -> None:
         entry = part.entry
         entry.open_parts -= 1
         entry.compute_s += seconds
         if entry.results is not None:
             entry.results[part.index] = outcome
+            if entry.open_parts:
+                return
+            outcome = join(entry)
         reply = entry.reply
-        if entry.open_parts or reply.done():
+        if reply.done():
             return  # a cancelled client must never keep its batch-mates from their answers
-        if entry.results is not None:
-            answer = join(entry, self._version)
-        elif outcome.error is not None:
-            answer = outcome.error
-        else:
-            queue_s = entry.started - entry.arrived
-            answer = Answer(outcome.outputs, outcome.missing, self._version, queue_s, entry.compute_s)
-        if isinstance(answer, Exception):
-            reply.set_exception(answer)
-        else:
+        if isinstance(outcome, Answer):
+            outcome.version = self._version
+            outcome.queue_s = entry.started - entry.arrived
+            outcome.compute_s = entry.compute_s
             entry.answered = True
-            reply.set_result(answer)
+            reply.set_result(outcome)
+        else:
+            reply.set_exception(outcome)
 
     def _learn(self, rows: int, seconds: float) -> None:
         if expected := self._seconds(rows):

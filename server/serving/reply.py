@@ -1,4 +1,4 @@
-"""A reply that calls back where it is settled, not in a later turn of the event loop.
+"""A reply that is told where it is settled, not in a later turn of the event loop.
 
 For the short way in: a future would cost a handle on the loop and, when awaited, a task. It is not awaitable; who wants
 to await submits with a future.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,17 +17,21 @@ log = logging.getLogger("tutti.servable")
 
 
 class DirectReply:
-    """A future's face for one answer. Settled once, by the batcher or by `cancel`; event-loop thread only."""
+    """A future's face for one answer. Settled once, by the batcher or by `cancel`; event-loop thread only.
 
-    __slots__ = ("_answer", "_callback", "_cancelled", "_done", "_error")
+    Whoever waits derives from it and defines `settled`.
+    """
 
-    def __init__(self, callback: Callable[[DirectReply], object] | None = None) -> None:
-        """`callback` is called when settled: inside the batcher, so it must be short."""
-        self._callback = callback
+    __slots__ = ("_answer", "_cancelled", "_done", "_error")
+
+    def __init__(self) -> None:
         self._answer: Answer | None = None
         self._error: BaseException | None = None
         self._cancelled = False
         self._done = False
+
+    def settled(self) -> None:
+        """Called once there is an answer, an error or a cancellation: inside the batcher, so it must be short."""
 
     def done(self) -> bool:
         """Whether it is settled."""
@@ -44,17 +47,19 @@ class DirectReply:
 
     def result(self) -> Answer:
         """The answer; raises the error it was settled with, or CancelledError."""
-        if self._error is not None:
-            raise self._error
-        if self._answer is None:
-            raise asyncio.CancelledError
-        return self._answer
+        if self._answer is not None:
+            return self._answer
+        raise self._error or asyncio.CancelledError
 
     def set_result(self, answer: Answer) -> None:
         """Settle with the answer."""
         self._answer = answer
         self._done = True
-        self._call()
+        try:
+            self.settled()
+        except Exception:
+            # Inside the batcher a fault of one request must not reach its batch-mates.
+            log.exception("an answer could not be delivered")
 
     def set_exception(self, error: BaseException) -> None:
         """Settle with an error."""
@@ -72,14 +77,7 @@ class DirectReply:
     def _settle(self) -> None:
         assert not self._done, "a reply is settled twice: this is a bug"
         self._done = True
-        self._call()
-
-    def _call(self) -> None:
-        callback = self._callback
-        if callback is None:
-            return
         try:
-            callback(self)
+            self.settled()
         except Exception:
-            # Inside the batcher a fault of one request must not reach its batch-mates.
             log.exception("an answer could not be delivered")

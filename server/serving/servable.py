@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from time import monotonic
-from typing import Any
 
 from server.metrics import Metrics
 from server.runtime import LoadedEnsemble, Prediction
@@ -19,8 +18,6 @@ from server.serving.stats import ServableStats
 QUALITY_PERIOD_S = 0.01
 """Agreement and confidence are taken from one batch in this time: at most 100 a second, under 1% of a core."""
 QUALITY_OUTPUTS = frozenset({"members", "probabilities"})
-
-Landed = Callable[[Any], object]
 
 log = logging.getLogger("tutti.servable")
 
@@ -66,14 +63,16 @@ class Servable:
         self.metrics.queue_rows.value = self._batcher.queued_rows
 
     def entry(
-        self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float, landed: Landed | None = None
+        self,
+        feeds: Arrays,
+        rows: int,
+        outputs: Collection[str],
+        deadline: float,
+        reply: DirectReply | asyncio.Future[Answer] | None = None,
     ) -> Entry:
-        """An entry for validated feeds; `deadline` in seconds of the monotonic clock.
-
-        `landed` is called with the reply when it is settled: inside the batcher, so it must be short.
-        """
+        """An entry for validated feeds; `deadline` in seconds of the monotonic clock."""
         key = tuple(array.shape[1:] for array in feeds.values()) if self._variable else ()
-        return Entry(feeds, rows, outputs, deadline, DirectReply(landed), monotonic(), key)
+        return Entry(feeds, rows, outputs, deadline, reply or DirectReply(), monotonic(), key)
 
     async def submit(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Answer:
         """The answer to one request.
@@ -81,9 +80,8 @@ class Servable:
         Raises Superseded, Overloaded, DeadlineExceeded, QuorumLost or InvalidTensor. Cancelling is safe: rows
         that have not started are dropped, rows in a running batch are computed for nobody.
         """
-        entry = self.entry(feeds, rows, outputs, deadline)
-        entry.reply = reply = self._loop.create_future()
-        self.submit_nowait(entry)
+        reply: asyncio.Future[Answer] = self._loop.create_future()
+        self.submit_nowait(self.entry(feeds, rows, outputs, deadline, reply))
         answer: Answer = await reply
         return answer
 

@@ -15,7 +15,8 @@ from server.front.engine import FrontLink, ServedIds
 from server.front.inference import FrontInference
 from server.front.link import EngineLink
 from server.http.call import Call, target_of
-from server.http.infer import Inference, Pending
+from server.http.exchange import Exchange
+from server.http.infer import Inference
 from server.http.reply import Reply
 from server.metrics import Metrics
 from tests.http.standin import SMALL, Manager
@@ -36,7 +37,7 @@ class Pair:
 
     def ask(
         self, body: object, name: str = "pair", version: str | None = None
-    ) -> tuple[asyncio.Future[Reply], Pending | None]:
+    ) -> tuple[asyncio.Future[Reply], Exchange]:
         """A request on the short way: its reply to come, and what withdraws it."""
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

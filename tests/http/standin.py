@@ -110,11 +110,11 @@ class Servable:
         rows: int,
         outputs: Collection[str],
         deadline: float,
-        landed: Callable[[Any], object] | None = None,
+        exchange: Any = None,
     ) -> Entry:
         reply = asyncio.get_running_loop().create_future()
-        if landed is not None:
-            reply.add_done_callback(landed)
+        if exchange is not None:
+            exchange.follow(reply)
         return Entry(feeds, rows, outputs, deadline, reply)
 
     def submit_nowait(self, entry: Entry) -> None:
