@@ -225,7 +225,9 @@ class Metrics:
         cell.value += 1
         if outcome == "degraded":
             servable.degraded.value += 1
-        servable.request.observe(seconds)
+        histogram = servable.request
+        histogram.counts[bisect_left(histogram.bounds, seconds)] += 1
+        histogram.total += seconds
 
     def requests(self, ensemble: str, version: str, outcome: str, buckets: Sequence[int], seconds: float) -> None:
         """Count requests that finished in another process: counts per bucket of `SECONDS`, and the sum in seconds."""

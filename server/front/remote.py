@@ -19,7 +19,7 @@ from server.front.messages import Output, Served
 
 if TYPE_CHECKING:
     from server.front.link import EngineLink
-    from server.http.exchange import Exchange
+    from server.serving.reply import Asked
 
 Arrays = Mapping[str, NDArray[Any]]
 Route = tuple[str, int | None, str | None]
@@ -111,13 +111,15 @@ class RemoteServable:
         rows: int,
         outputs: Collection[str],
         deadline: float,
-        exchange: Exchange | None = None,
     ) -> RemoteEntry:
-        """An entry for validated feeds; the exchange, if there is one, is settled when its answer is here."""
-        reply = Reply(self._link, sum(a.nbytes for a in feeds.values()))
-        if exchange is not None:
-            exchange.follow(reply)
-        return RemoteEntry(feeds, rows, outputs, deadline, reply)
+        """An entry for validated feeds."""
+        return RemoteEntry(feeds, rows, outputs, deadline, Reply(self._link, sum(a.nbytes for a in feeds.values())))
+
+    def ask(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float, exchange: Asked) -> None:
+        """Send a request of the short way, which is settled when its answer is here. Raises as `submit_nowait`."""
+        entry = self.entry(feeds, rows, outputs, deadline)
+        exchange.follow(entry.reply)
+        self.submit_nowait(entry)
 
     def submit_nowait(self, entry: RemoteEntry) -> None:
         """Send the entry; its answer, Superseded included, arrives in its reply. Raises Overloaded or NotReady."""

@@ -36,7 +36,14 @@ class Call:
     accept_encoding: str | None = None
     header_length: str | None = None
     content_length: str | None = None
+    plain: bool = False
+    """A V2 body as it is, neither compressed nor of an odd media type."""
+    header_bytes: int | None = None
+    """Of a plain body with a binary part, the length of its JSON."""
 
+
+V2_MEDIA = frozenset({None, "", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"})
+"""Content types of an infer body: tritonclient sends none or octet-stream, `curl -d` says that it sends a form."""
 
 _FIELDS = {
     b"content-type": "content_type",
@@ -60,6 +67,12 @@ def call_of(protocol: Protocol, target: Target, headers: Iterable[tuple[bytes, b
         if given is not None and given != text and field != "accept_encoding":
             raise MalformedRequest(f"{name.decode()}: given twice, {shown(given)} and {shown(text)}")
         setattr(call, field, text if field != "accept_encoding" or given is None else f"{given},{text}")
+    call.plain = protocol == "v2" and call.content_encoding is None and call.content_type in V2_MEDIA
+    if (length := call.header_length) is not None:
+        if length.isascii() and length.isdigit() and 0 < len(length) <= 18:
+            call.header_bytes = int(length)
+        else:
+            call.plain = False  # to be refused
     return call
 
 

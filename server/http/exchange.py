@@ -11,20 +11,20 @@ from server.http.call import Call
 from server.http.reply import Reply
 from server.http.request import InferRequest
 from server.http.signature import Signature
-from server.serving.reply import DirectReply
+from server.serving.reply import Asked
 
 if TYPE_CHECKING:
     from server.http.infer import Inference
 
 
-class Exchange(DirectReply):
+class Exchange(Asked):
     """A request on its way, which is the reply that its batch settles; `cancel` withdraws it wherever it is.
 
     `work` is what computes it elsewhere: a task, or a future that another process settles.
     """
 
-    __slots__ = ("body", "call", "deliver", "ensemble", "id", "inference", "request", "signature", "started",
-                 "version", "work")  # fmt: skip
+    __slots__ = ("body", "call", "deliver", "ensemble", "id", "inference", "request", "signature", "version",
+                 "work")  # fmt: skip
 
     def __init__(self, inference: Inference, call: Call, body: bytes, deliver: Callable[[Reply], None]) -> None:
         self._answer = self._error = None

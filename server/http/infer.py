@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from server.errors import ServerError, Superseded, UnsupportedMedia
 from server.http import oip_response, templates, v1_response
-from server.http.call import Call
+from server.http.call import V2_MEDIA, Call
 from server.http.compression import MIN_BYTES, chosen, compress, decompress
 from server.http.compression import OFF_LOOP_BYTES as COMPRESS_OFF_LOOP_BYTES
 from server.http.errors import Outcome, error_reply, internal_error_reply, row_of, shown
@@ -23,6 +23,7 @@ from server.http.exchange import Exchange
 from server.http.images import MEDIA_TYPES
 from server.http.limits import OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Limits
 from server.http.oip_request import decode_request, header_length_of
+from server.http.oip_response import encode_answer
 from server.http.reply import Reply
 from server.http.request import InferRequest
 from server.http.signature import Signature, Signatures
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 8
 """Swaps that one request may run into between routing and submission before it gives up with 503."""
-V2_MEDIA = frozenset({None, "", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"})
-"""Content types of an infer body: tritonclient sends none or octet-stream, `curl -d` says that it sends a form."""
 
 T = TypeVar("T")
 
@@ -103,13 +102,18 @@ class Inference:
                     known = call
                 exchange.ensemble, exchange.version = signature.ensemble, signature.version_text
                 exchange.signature = signature
-                if call.content_encoding is not None or _heavy_to_decode(call, exchange.body, signature):
+                body = exchange.body
+                if call.plain and (alike := templates.decoded(body, call.header_bytes, signature)) is not None:
+                    request, feeds = alike
+                elif call.content_encoding is not None or _heavy_to_decode(call, body, signature):
                     self._in_task(exchange)
                     continue
-                exchange.request = request = self._decode_now(call, exchange.body, signature)
-                exchange.id = request.id
+                else:
+                    request = self._decode_now(call, body, signature)
+                    feeds, exchange.id = request.feeds, request.id
+                exchange.request = request
                 deadline = exchange.started + (request.timeout_s or signature.timeout_s)
-                servable.submit_nowait(servable.entry(request.feeds, request.rows, request.outputs, deadline, exchange))
+                servable.ask(feeds, request.rows, request.outputs, deadline, exchange)
             except Superseded:
                 self._in_task(exchange)
             except Exception as error:
@@ -157,8 +161,7 @@ class Inference:
         if call.content_type not in V2_MEDIA:
             _check_media(call.content_type)
         header_length = None if call.header_length is None else header_length_of(call.header_length, len(body))
-        known = templates.decoded(body, header_length, signature)
-        return known or decode_request(body, header_length, signature, self.limits)
+        return decode_request(body, header_length, signature, self.limits)
 
     def landed(self, exchange: Exchange) -> None:
         """The batch is through: encode and deliver."""
@@ -173,7 +176,10 @@ class Inference:
             if (request.rows > 1 or len(request.outputs) > 2) and _heavy_to_encode(call, request, answer):
                 self._own(self._encoded_elsewhere(exchange, answer, outcome))
                 return
-            encoded = _encode_now(call, request, answer, exchange.signature)
+            if call.plain and call.accept_encoding is None:
+                encoded = encode_answer(request, answer.outputs, exchange.signature, answer.missing)
+            else:
+                encoded = _encode_now(call, request, answer, exchange.signature)
         except Exception as error:
             encoded, outcome = _failure(error, exchange)
         self._count(exchange, outcome)

@@ -58,10 +58,18 @@ class ShortCycle:
         protocol = self.protocol
         if self.disconnected or protocol.transport.is_closing():
             return
-        protocol.write(reply, keep_alive=self.keep_alive)
         if not self.keep_alive:
+            protocol.write(reply, keep_alive=False)
             protocol.transport.close()
-        protocol.on_response_complete()
+        else:
+            protocol.write(reply, keep_alive=True)
+        if protocol.pipeline or not self.keep_alive:
+            protocol.on_response_complete()
+            return
+        protocol.server_state.total_requests += 1
+        if protocol.flow.read_paused:
+            protocol.flow.resume_reading()
+        protocol._idle_since = protocol.loop.time()
 
 
 class _Nobody:

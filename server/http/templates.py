@@ -22,6 +22,8 @@ KEPT = 64
 LONGEST = 4096
 """Bytes around the numbers; longer is not worth keeping."""
 
+Known = tuple[InferRequest, dict[str, Array]]
+
 _KEY = b'"data":'
 
 
@@ -39,8 +41,11 @@ class Template:
     """Without its feeds."""
 
 
-def decoded(body: bytes, header_length: int | None, signature: Signature) -> InferRequest | None:
-    """The request, where it is like an earlier one but for its numbers; None where the full way has to look."""
+def decoded(body: bytes, header_length: int | None, signature: Signature) -> Known | None:
+    """The request and its feeds, where it is like an earlier one but for its numbers; None for the full way.
+
+    The request is shared by all that are alike, and has no feeds itself. Any thread.
+    """
     if header_length is not None:
         return _binary(body, header_length, signature)
     start = body.find(_KEY, 0, LONGEST) + len(_KEY)
@@ -55,20 +60,15 @@ def decoded(body: bytes, header_length: int | None, signature: Signature) -> Inf
             array = numbers(body[start:end], template.kind, template.shape, template.elements)
     except WRONG:
         return None
-    return _filled(template, array)
+    return template.request, {template.name: array}
 
 
-def _binary(body: bytes, header_length: int, signature: Signature) -> InferRequest | None:
+def _binary(body: bytes, header_length: int, signature: Signature) -> Known | None:
     template = signature.templates.get((body[:header_length], b""))
     if template is None or len(body) - header_length != template.elements * template.kind.size:
         return None
     array: Array = np.frombuffer(body, template.kind.dtype, template.elements, header_length).reshape(template.shape)
-    return _filled(template, array if array.flags.aligned else array.copy())
-
-
-def _filled(template: Template, array: Array) -> InferRequest:
-    known = template.request
-    return InferRequest({template.name: array}, known.rows, known.outputs, known.wanted, "", known.timeout_s)
+    return template.request, {template.name: array if array.flags.aligned else array.copy()}
 
 
 def remember_binary(head: bytes, request: InferRequest, signature: Signature) -> None:

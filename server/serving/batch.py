@@ -28,16 +28,26 @@ REQUEST_SCOPED = frozenset({"error", "invalid_input", "shape"})
 """Failures that strike a whole batch and may be one request's doing; the others mask single rows."""
 
 
-class Answer:
+class Answer(Rows):
     """One request's answer: arrays `[rows, …]`, the members left out, and where its time went (seconds)."""
 
-    __slots__ = ("compute_s", "missing", "outputs", "queue_s", "version")
+    __slots__ = ("compute_s", "missing", "queue_s", "version")
 
-    def __init__(self, outputs: Mapping[str, Array], missing: tuple[str, ...] = ()) -> None:
-        self.outputs = outputs
+    def __init__(
+        self, whole: Outputs, names: Collection[str], start: int, stop: int, missing: tuple[str, ...] = ()
+    ) -> None:
+        self.whole = whole
+        self.names = names
+        self.start = start
+        self.stop = stop
         self.missing = missing
         self.version = 0
         self.queue_s = self.compute_s = 0.0
+
+    @property
+    def outputs(self) -> Rows:
+        """Its arrays by name: the answer itself."""
+        return self
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +127,7 @@ def join(entry: Entry) -> Outcome:
         answers.append(result)
     arrays = {name: np.concatenate([answer.outputs[name] for answer in answers]) for name in entry.outputs}
     missing = tuple(dict.fromkeys(name for answer in answers for name in answer.missing))
-    return Answer(Rows(Outputs(arrays), entry.outputs, 0, entry.rows), missing)
+    return Answer(Outputs(arrays), entry.outputs, 0, entry.rows, missing)
 
 
 def _suspects(prediction: Prediction) -> frozenset[str]:
@@ -162,20 +172,22 @@ def _split(ensemble: LoadedEnsemble, parts: Sequence[Part], prediction: Predicti
     whole = Outputs(prediction.outputs)
     for part in parts:
         stop = start + part.rows
-        outputs = Rows(whole, part.entry.outputs, start, stop)
-        results.append(Answer(outputs) if clean else _judged(ensemble, prediction, outputs, start, stop))
+        answer = Answer(whole, part.entry.outputs, start, stop)
+        results.append(answer if clean else _judged(ensemble, prediction, answer))
         start = stop
     return results
 
 
-def _judged(ensemble: LoadedEnsemble, prediction: Prediction, outputs: Rows, start: int, stop: int) -> Outcome:
+def _judged(ensemble: LoadedEnsemble, prediction: Prediction, answer: Answer) -> Outcome:
     """A part of a batch in which members are missing: degraded, or failed where too few answered."""
     assert prediction.answered is not None
+    start, stop = answer.start, answer.stop
     answered = [bool(rows.all()) for rows in prediction.answered[:, start:stop]]
     members = ensemble.manifest.members
     missing = tuple(member.name for member, whole in zip(members, answered, strict=True) if not whole)
     if prediction.usable is None or prediction.usable[start:stop].all():
-        return Answer(outputs, missing)
+        answer.missing = missing
+        return answer
     return _lost(ensemble, prediction, missing)
 
 

@@ -223,9 +223,12 @@ class Batcher:
         while queue and queue[0].rows <= room:
             part = queue.popleft()
             self.queued_rows -= part.rows
-            if self._alive(part.entry, now):
+            entry = part.entry
+            if now < entry.deadline and not entry.reply.done():
                 room -= part.rows
                 parts.append(part)
+            else:
+                self._alive(entry, now)
         if not queue:
             del self._queues[key]
         return parts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from server.serving.batch import Answer
@@ -81,3 +81,15 @@ class DirectReply:
             self.settled()
         except Exception:
             log.exception("an answer could not be delivered")
+
+
+class Asked(DirectReply):
+    """A reply whose request arrived at `started` (seconds of the monotonic clock)."""
+
+    __slots__ = ("started",)
+
+    started: float
+
+    def follow(self, future: asyncio.Future[Any]) -> None:
+        """Be settled as the future is; for what is computed in another process."""
+        raise NotImplementedError

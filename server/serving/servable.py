@@ -12,7 +12,7 @@ from server.metrics import Metrics
 from server.runtime import LoadedEnsemble, Prediction
 from server.serving.batch import Answer, Arrays, BatchResult, Entry, Part, compute
 from server.serving.batcher import Batcher, BatcherStatistics
-from server.serving.reply import DirectReply
+from server.serving.reply import Asked, DirectReply
 from server.serving.stats import ServableStats
 
 QUALITY_PERIOD_S = 0.01
@@ -73,6 +73,12 @@ class Servable:
         """An entry for validated feeds; `deadline` in seconds of the monotonic clock."""
         key = tuple(array.shape[1:] for array in feeds.values()) if self._variable else ()
         return Entry(feeds, rows, outputs, deadline, reply or DirectReply(), monotonic(), key)
+
+    def ask(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float, exchange: Asked) -> None:
+        """Queue a request of the short way: `entry` and `submit_nowait` in one."""
+        key = tuple(array.shape[1:] for array in feeds.values()) if self._variable else ()
+        self._batcher.submit_nowait(Entry(feeds, rows, outputs, deadline, exchange, exchange.started, key))
+        self.metrics.queue_rows.value = self._batcher.queued_rows
 
     async def submit(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Answer:
         """The answer to one request.

@@ -110,12 +110,15 @@ class Servable:
         rows: int,
         outputs: Collection[str],
         deadline: float,
-        exchange: Any = None,
     ) -> Entry:
-        reply = asyncio.get_running_loop().create_future()
-        if exchange is not None:
-            exchange.follow(reply)
-        return Entry(feeds, rows, outputs, deadline, reply)
+        return Entry(feeds, rows, outputs, deadline, asyncio.get_running_loop().create_future())
+
+    def ask(
+        self, feeds: Mapping[str, Array], rows: int, outputs: Collection[str], deadline: float, exchange: Any
+    ) -> None:
+        entry = self.entry(feeds, rows, outputs, deadline)
+        exchange.follow(entry.reply)
+        self.submit_nowait(entry)
 
     def submit_nowait(self, entry: Entry) -> None:
         if self.superseded:
