@@ -11,10 +11,11 @@ from server.http.call import Call
 from server.http.reply import Reply
 from server.http.request import InferRequest
 from server.http.signature import Signature
-from server.serving.reply import Asked
+from server.serving.reply import Asked, log
 
 if TYPE_CHECKING:
     from server.http.infer import Inference
+    from server.serving.batch import Answer
 
 
 class Exchange(Asked):
@@ -38,6 +39,15 @@ class Exchange(Asked):
         self.work: asyncio.Future[Any] | None = None
         self.request: InferRequest
         self.signature: Signature
+
+    def set_result(self, answer: Answer) -> None:
+        """Settle with the answer and deliver it."""
+        self._answer = answer
+        self._done = True
+        try:
+            self.inference.landed(self)
+        except Exception:
+            log.exception("an answer could not be delivered")
 
     def settled(self) -> None:
         """The batch is through, or the client has left."""

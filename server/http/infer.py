@@ -165,9 +165,6 @@ class Inference:
 
     def landed(self, exchange: Exchange) -> None:
         """The batch is through: encode and deliver."""
-        if exchange.cancelled():
-            self._count(exchange, "cancelled")
-            return
         outcome: Outcome
         try:
             answer = exchange.result()
@@ -180,6 +177,9 @@ class Inference:
                 encoded = encode_answer(request, answer.outputs, exchange.signature, answer.missing)
             else:
                 encoded = _encode_now(call, request, answer, exchange.signature)
+        except asyncio.CancelledError:
+            self._count(exchange, "cancelled")
+            return
         except Exception as error:
             encoded, outcome = _failure(error, exchange)
         self._count(exchange, outcome)

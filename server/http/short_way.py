@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import http
-from typing import cast
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -142,7 +142,14 @@ class ShortWay(HttpToolsProtocol):
         known = self.heads.get(head)
         if known is None or len(digits) > 7 or not digits.isdigit() or int(digits) != len(body):
             return False
-        if len(body) > self._longest or self._busy() or self._crowded():
+        cycle: Any = self.cycle
+        limit = self.limit_concurrency
+        if (
+            len(body) > self._longest
+            or (cycle is not None and not cycle.response_complete)
+            or self.flow.write_paused
+            or (limit is not None and self._crowded())
+        ):
             return False
         self._idle_since = None
         self._short = cycle = ShortCycle(self, known, keep_alive=True)
