@@ -43,6 +43,18 @@ def encode_answer(
 def _from_rows(request: InferRequest, rows: Rows, signature: Signature) -> Reply | None:
     """The answer with every member, put together from what the whole batch shares; None for wide JSON and classes."""
     whole, start, stop = rows.whole, rows.start, rows.stop
+    if stop - start == 1 and not request.id:
+        # Requests of one row mostly want the same: the answers of a whole batch take less together than one by one.
+        # Found by identity, as comparing takes longer than encoding; the tuple is kept, so its id stays its own.
+        key = id(request.wanted)
+        singles: list[Reply] | None
+        try:
+            _, singles = whole.memo[key]
+        except KeyError:
+            singles = _singles(request, whole, signature)
+            whole.memo[key] = request.wanted, singles
+        if singles is not None:
+            return singles[start]
     count = b"%d" % (stop - start)
     parts = [signature.opening]
     if request.id:
@@ -73,6 +85,25 @@ def _from_rows(request: InferRequest, rows: Rows, signature: Signature) -> Reply
         return Reply(200, signature.json_headers, head)
     marks = signature.json_headers[1:]
     return Reply(200, (BINARY, (HEADER_LENGTH, b"%d" % len(head)), *marks), b"".join((head, *blobs)))
+
+
+def _singles(request: InferRequest, whole: Outputs, signature: Signature) -> list[Reply] | None:
+    """The answer to each row of the batch as if it were a request of its own; None where not all is narrow JSON."""
+    columns: list[list[bytes]] = []
+    for wanted in request.wanted:
+        if wanted.binary or wanted.classes:
+            return None
+        name = wanted.tensor.name
+        if name not in whole.memo:
+            whole.memo[name] = json_arrays.row_texts(whole.arrays[name])
+        if (texts := whole.memo[name]) is None:
+            return None
+        columns.append(texts)
+    # One template for all, with a place for each output's numbers.
+    fixed = b"]},".join(wanted.tensor.one.replace(b"%", b"%%") + b"%b" for wanted in request.wanted)
+    template = b"%b%b]}]}" % (signature.opening.replace(b"%", b"%%"), fixed)
+    headers = signature.json_headers
+    return [Reply(200, headers, template % texts) for texts in zip(*columns, strict=True)]
 
 
 def _blob(whole: Outputs, tensor: OutputTensor, start: int, stop: int) -> bytes:

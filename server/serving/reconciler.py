@@ -11,6 +11,7 @@ from typing import Literal
 from model_repo import Aspired
 from server.errors import LoadError
 from server.metrics import Metrics
+from server.runtime import Layout
 from server.serving.loader import Loader
 from server.serving.servable import Servable
 from server.serving.table import NOTHING, Table, build, candidates, kept_previous, wanted
@@ -147,8 +148,9 @@ class Reconciler:
             self.states[version] = VersionState("READY")
             ensemble = self._ready[version].ensemble
             log.info(
-                "'%s' version %d is ready in %.0f ms: plan %s, %d lanes",
-                self.name, version, 1e3 * (time.perf_counter() - started), ensemble.plan, ensemble.lanes,
+                "'%s' version %d is ready in %.0f ms: plan %s, %s",
+                self.name, version, 1e3 * (time.perf_counter() - started), ensemble.plan,
+                Layout(ensemble.lanes, ensemble.threads),
             )  # fmt: skip
 
     def _refuse(self, version: int, signature: str, error: LoadError) -> None:

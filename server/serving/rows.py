@@ -20,7 +20,7 @@ class Outputs:
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays
-        self.memo: dict[str, Any] = {}
+        self.memo: dict[object, Any] = {}
 
 
 class Rows(Mapping[str, Array]):

@@ -134,7 +134,7 @@ class ScriptedServer:
         accepting = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*accepting, return_exceptions=True)  # a connection being accepted has no transport yet
         self.leave()
-        while self._open:  # the sockets close a turn after the abort
+        for _ in range(3):  # the sockets close a turn after the abort
             await asyncio.sleep(0)
 
 
