@@ -115,6 +115,9 @@ class RemoteServable:
         """An entry for validated feeds."""
         return RemoteEntry(feeds, rows, outputs, deadline, Reply(self._link, sum(a.nbytes for a in feeds.values())))
 
+    def check_room(self) -> None:
+        """Nothing: only the engine knows how much waits there."""
+
     def ask(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float, exchange: Asked) -> None:
         """Send a request of the short way, which is settled when its answer is here. Raises as `submit_nowait`."""
         entry = self.entry(feeds, rows, outputs, deadline)

@@ -102,6 +102,7 @@ class Inference:
                     known = call
                 exchange.ensemble, exchange.version = signature.ensemble, signature.version_text
                 exchange.signature = signature
+                servable.check_room()
                 body = exchange.body
                 if call.plain and (alike := templates.decoded(body, call.header_bytes, signature)) is not None:
                     request, feeds = alike
@@ -134,6 +135,7 @@ class Inference:
             body = await self._off_loop(partial(decompress, body, call.content_encoding, self.limits.max_body_bytes))
         for attempt in range(1, ATTEMPTS + 1):
             servable, signature = self._route(call, progress)
+            servable.check_room()
             decode = partial(self._decode_now, call, body, signature)
             request = await self._off_loop(decode) if _heavy_to_decode(call, body, signature) else decode()
             progress.id = request.id

@@ -110,6 +110,14 @@ class Batcher:
             self._pump_scheduled = True
             self._loop.call_soon(self._pump)
 
+    def check_room(self) -> None:
+        """Raise Overloaded where not even one row more is taken: before a request is decoded for nothing."""
+        if self.queued_rows >= self._limits.max_queue_rows:
+            raise Overloaded(
+                f"{self._subject}: {self.queued_rows} rows are queued, the limit is {self._limits.max_queue_rows}",
+                self._wait_s(),
+            )
+
     def close(self) -> None:
         """Take no new rows; what is queued is still computed."""
         self._closed = True

@@ -74,6 +74,10 @@ class Servable:
         key = tuple(array.shape[1:] for array in feeds.values()) if self._variable else ()
         return Entry(feeds, rows, outputs, deadline, reply or DirectReply(), monotonic(), key)
 
+    def check_room(self) -> None:
+        """Raise Overloaded where not even one row more is taken: before a request is decoded for nothing."""
+        self._batcher.check_room()
+
     def ask(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float, exchange: Asked) -> None:
         """Queue a request of the short way: `entry` and `submit_nowait` in one."""
         key = tuple(array.shape[1:] for array in feeds.values()) if self._variable else ()

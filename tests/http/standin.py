@@ -113,6 +113,9 @@ class Servable:
     ) -> Entry:
         return Entry(feeds, rows, outputs, deadline, asyncio.get_running_loop().create_future())
 
+    def check_room(self) -> None:
+        pass
+
     def ask(
         self, feeds: Mapping[str, Array], rows: int, outputs: Collection[str], deadline: float, exchange: Any
     ) -> None:

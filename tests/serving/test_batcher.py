@@ -339,3 +339,21 @@ def test_drained_returns_when_every_waiting_request_was_cancelled() -> None:
             assert b.model.batches == [1]
 
     run(scenario)
+
+
+def test_a_full_queue_is_told_before_a_request_is_decoded() -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        async with bench(model, max_batch_rows=2, max_queue_rows=4) as b:
+            model.gate.clear()
+            running = b.submit([1.0, 2.0])
+            await turns()
+            b.batcher.check_room()
+            waiting = [b.submit([3.0, 4.0]), b.submit([5.0, 6.0])]
+            with pytest.raises(Overloaded, match="4 rows are queued, the limit is 4"):
+                b.batcher.check_room()
+            model.gate.set()
+            assert [values(await reply) for reply in (running, *waiting)] == [[2.0, 4.0], [6.0, 8.0], [10.0, 12.0]]
+            b.batcher.check_room()
+
+    run(scenario)
