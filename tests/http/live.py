@@ -49,6 +49,12 @@ class Live:
         async def serve() -> None:
             self.loop = asyncio.get_running_loop()
             await self.server._serve([self.listener])
+            # Clients of some tests do not read what they asked for, and uvicorn leaves their connections to the exit.
+            for connection in list(self.server.server_state.connections):
+                if (transport := getattr(connection, "transport", None)) is not None:
+                    transport.abort()
+            for _ in range(3):
+                await asyncio.sleep(0)
 
         asyncio.run(serve())
 
