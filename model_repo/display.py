@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model_repo.manifest import Conformal, Execution, Input, Manifest
+from model_repo.manifest import Conformal, Execution, Input, Manifest, Tokenizer
 from model_repo.rules import rule_of
 from model_repo.summary import EnsembleDetails, EnsembleSummary, VersionDetails, VersionSummary, metrics_of
 from model_repo.tables import date, fields, size, table
@@ -94,6 +94,7 @@ def version_text(details: VersionDetails) -> str:
         f"{details.name}/{details.version}{roles}",
         fields(_head(details)),
         _inputs_table(manifest.inputs),
+        _tokenizers_table(manifest.tokenizers),
         _members_table(manifest),
         _report_table(manifest.report),
         _provenance(manifest.provenance),
@@ -147,6 +148,22 @@ def _body(entry: Input) -> str:
     if entry.image:
         return f"image {entry.image.width}×{entry.image.height} {entry.image.mode}"
     return f"text up to {entry.text.max_chars} characters" if entry.text else ""
+
+
+def _tokenizers_table(tokenizers: Sequence[Tokenizer]) -> str:
+    if not tokenizers:
+        return ""
+    rows = [
+        (
+            entry.name,
+            entry.input,
+            str(entry.max_tokens),
+            f"{entry.max_windows} from every {entry.stride}" if entry.stride else "",
+            size(entry.bytes),
+        )
+        for entry in tokenizers
+    ]
+    return table(("TOKENIZER", "INPUT", "TOKENS", "WINDOWS", "SIZE"), rows, right=("TOKENS", "SIZE"))
 
 
 def _members_table(manifest: Manifest) -> str:

@@ -1,16 +1,21 @@
-"""What the inputs of a manifest must satisfy: names, shapes, and the bodies that become their rows."""
+"""What the inputs of a manifest must satisfy: names, shapes, the bodies that become their rows, and tokenizers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from model_repo.manifest import ImageInput, Input
+from model_repo.manifest import ImageInput, Input, Tokenizer
 from model_repo.paths import is_name
 from model_repo.wording import count, listed, name_problem, repeated
 
 MAX_INPUTS = 64
 MAX_DIMENSIONS = 8
 MAX_DIMENSION = 2**31 - 1
+MAX_TOKENIZERS = 16
+MAX_TOKENIZER_BYTES = 64 * 2**20
+"""Of one JSON file; vocabularies of 250,000 pieces have about 17 MB."""
+MAX_ROW_TOKENS = 2**20
+"""In all windows of a row: 8 MiB of ids."""
 
 _SHAPES = {
     "HW": ("height", "width"),
@@ -75,3 +80,40 @@ def _text(entry: Input) -> Iterator[str]:
         yield f"text needs datatype BYTES, not {entry.datatype}"
     if entry.shape not in ((-1,), (-1, 1)):
         yield f"shape is {list(entry.shape)}, a text is one element a row: expected [-1] or [-1, 1]"
+
+
+def tokenizer_problems(tokenizers: Sequence[Tokenizer], inputs: Sequence[Input]) -> Iterator[str]:
+    """One sentence per problem of the tokenizers."""
+    if len(tokenizers) > MAX_TOKENIZERS:
+        yield f"tokenizers has {len(tokenizers)} entries, the limit is {MAX_TOKENIZERS}"
+    if twice := repeated(entry.name for entry in tokenizers):
+        yield f"tokenizers has {listed(twice)} more than once"
+    declared = {entry.name: entry for entry in inputs}
+    for entry in tokenizers:
+        if not is_name(entry.name):
+            yield name_problem("tokenizer", entry.name)
+        if entry.name in declared:
+            yield f"tokenizer {entry.name!r} has the name of an input, expected one of its own"
+        for problem in (*_source(entry, declared), *_windows(entry)):
+            yield f"tokenizer {entry.name!r}: {problem}"
+
+
+def _source(entry: Tokenizer, declared: Mapping[str, Input]) -> Iterator[str]:
+    source = declared.get(entry.input)
+    if source is None:
+        yield f"input is {entry.input!r}, the ensemble's inputs are {listed(list(declared))}"
+    elif source.datatype != "BYTES" or source.shape not in ((-1,), (-1, 1)):
+        given = f"{source.datatype} {list(source.shape)}"
+        yield f"input {entry.input!r} is {given}, expected BYTES [-1] or [-1, 1]"
+    if entry.bytes > MAX_TOKENIZER_BYTES:
+        yield f"its file has {entry.bytes} bytes, the limit is {MAX_TOKENIZER_BYTES}"
+
+
+def _windows(entry: Tokenizer) -> Iterator[str]:
+    if (entry.stride is None) != (entry.max_windows is None):
+        given, absent = ("max_windows", "stride") if entry.stride is None else ("stride", "max_windows")
+        yield f"has {given} without {absent}, expected both or neither"
+    if entry.stride is not None and entry.stride > entry.max_tokens:
+        yield f"stride is {entry.stride}, more than max_tokens, {entry.max_tokens}: tokens would be left out"
+    if (tokens := entry.max_tokens * (entry.max_windows or 1)) > MAX_ROW_TOKENS:
+        yield f"max_tokens × max_windows is {tokens}, the limit is {MAX_ROW_TOKENS}"

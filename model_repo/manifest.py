@@ -71,6 +71,31 @@ class Input(_Closed, frozen=True, kw_only=True):
     text: TextInput | None = None
 
 
+class Tokenizer(_Closed, frozen=True, kw_only=True):
+    """How a server turns the texts of a BYTES input into a tensor of token ids, which members take by its name.
+
+    The file is a Hugging Face `tokenizers` JSON. Without windows the tensor is INT64 [n, L], L being the longest of
+    the batch; with them INT64 [n, W, L], W being the most windows of the batch. What is shorter is filled up.
+    """
+
+    name: Name
+    file: str
+    sha256: Sha256
+    bytes: Bytes
+    input: str
+    """The ensemble input whose texts are encoded."""
+    max_tokens: Annotated[int, Meta(ge=1, le=65536)]
+    """Tokens a row, or a window of it; what lies beyond is cut off, or goes to the next window."""
+    stride: Annotated[int, Meta(ge=1)] | None = None
+    """Tokens from the beginning of one window to the beginning of the next; absent: no windows."""
+    max_windows: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    """Windows a row; what lies beyond the last is not looked at."""
+    pad_id: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    """Fills up rows and windows; members must give the same answer however much of it there is."""
+    max_chars: Annotated[int, Meta(ge=1, le=2**30)] = 1_000_000
+    """Characters a row that are looked at: a bound on the time that one text may take."""
+
+
 class Provider(_Closed, frozen=True, kw_only=True):
     """One execution provider with its onnxruntime options, e.g. `CUDAExecutionProvider`."""
 
@@ -78,30 +103,54 @@ class Provider(_Closed, frozen=True, kw_only=True):
     options: dict[str, str] = {}
 
 
-class Member(_Closed, frozen=True, kw_only=True):
-    """One ONNX model of the ensemble and how its output enters the fusion."""
+class OnnxModel(_Closed, frozen=True, kw_only=True):
+    """One ONNX model of a version, whatever it is for: its file, how it is fed and which output is taken.
+
+    Several may name the same file: it is loaded once, and run once for all that are fed alike.
+    """
 
     name: Name
     file: str
     sha256: Sha256
     bytes: Bytes
     output: str
-    """Name of the ONNX output that is fused: float `[n, C]`; `[n]` or `[n, 1]` for a regression."""
-    kind: Kind
+    """Name of the ONNX output that is taken."""
     external: tuple[File, ...] = ()
     """External weight files that the ONNX file refers to, relative to the ONNX file's folder."""
     inputs: dict[str, str] = {}
     """ONNX input name → ensemble input name; an ONNX input not listed takes the ensemble input of its own name."""
+    providers: tuple[Provider, ...] | None = None
+    """Overrides the ensemble's providers."""
+    family: str | None = None
+    """Free text for people: cnn, lstm, tree, …"""
+
+
+class Member(OnnxModel, frozen=True, kw_only=True):
+    """One model that enters the fusion; its output is float `[n, C]`; `[n]` or `[n, 1]` for a regression."""
+
+    kind: Kind
     classes: tuple[str, ...] | None = None
     """The member's own class order where it differs; aligned with the ensemble's by name."""
     weight: Annotated[float, Meta(ge=0)] = 1.0
     temperature: Positive = 1.0
-    providers: tuple[Provider, ...] | None = None
-    """Overrides the ensemble's providers."""
     required: bool = False
     """Without this member no answer is given, whatever the quorum says."""
-    family: str | None = None
-    """Free text for people: cnn, lstm, tree, …"""
+
+
+class Detector(OnnxModel, frozen=True, kw_only=True):
+    """A model that never votes: its output, float `[n]` or `[n, 1]`, is the larger the stranger a row is."""
+
+    quantiles: tuple[float, ...]
+    """Ascending scores of rows that it was not fitted to: what turns a score into a share of those, 0 to 1."""
+    weight: Annotated[float, Meta(ge=0)] = 1.0
+
+
+class Extra(OnnxModel, frozen=True, kw_only=True):
+    """A further output, given as it is and only to requests that name it, e.g. a transcript."""
+
+    datatype: Datatype
+    shape: tuple[Dimension, ...]
+    """As clients see it; the first dimension is -1, the rows, the others are fixed."""
 
 
 class _Fusion(_Closed, frozen=True, kw_only=True, tag_field="rule"):
@@ -172,14 +221,14 @@ class Batching(_Closed, frozen=True, kw_only=True):
 
 
 class Golden(_Closed, frozen=True, kw_only=True):
-    """Inputs with the exporter's own outputs: arrays `input:<name>`, `fused` and `members`."""
+    """Inputs with the exporter's own answers to them; docs/FORMAT.md names the arrays."""
 
     file: str
     sha256: Sha256
     bytes: Bytes
     rows: Annotated[int, Meta(ge=1)]
     atol: Annotated[float, Meta(ge=0)] = 1e-4
-    """Largest absolute difference allowed in `fused` and `members`."""
+    """Largest absolute difference allowed in every float among them."""
 
 
 class Execution(_Closed, frozen=True, kw_only=True):
@@ -202,9 +251,16 @@ class Manifest(_Closed, frozen=True, kw_only=True):
     fusion: Fusion
     quorum: Annotated[int, Meta(ge=1)]
     golden: Golden
+    tokenizers: tuple[Tokenizer, ...] = ()
+    """What the server makes of texts before members run."""
     classes: tuple[str, ...] = ()
     """Names of the C classes (classification) or candidates (ranking), in output order; empty for a regression."""
     conformal: Conformal | None = None
+    detectors: tuple[Detector, ...] = ()
+    """Out-of-distribution detectors; with any, the ensemble answers an `ood_score`."""
+    ood_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """A row is `in_distribution` when its `ood_score` is at most this."""
+    extras: tuple[Extra, ...] = ()
     batching: Batching = Batching()
     execution: Execution = Execution()
     description: str = ""
@@ -216,6 +272,11 @@ class Manifest(_Closed, frozen=True, kw_only=True):
     def columns(self) -> int:
         """C: the width of a member's output after alignment; 1 for a regression."""
         return len(self.classes) or 1
+
+    @property
+    def models(self) -> tuple[OnnxModel, ...]:
+        """Every ONNX model but a learned fusion: members, detectors, extras."""
+        return (*self.members, *self.detectors, *self.extras)
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import msgspec
 
 from model_repo.errors import NotFoundError, RepositoryError, UnsafePathError
-from model_repo.manifest import File, Golden, Manifest, Member, Stacked
+from model_repo.manifest import File, Golden, Manifest, OnnxModel, Stacked, Tokenizer
 
 MAX_PATH_BYTES = 1024
 MAX_COMPONENT_BYTES = 255
@@ -84,24 +84,25 @@ def _component_problem(components: list[str]) -> str | None:
     return None
 
 
-def external_path(member: Member, external: File) -> str:
+def external_path(model: OnnxModel, external: File) -> str:
     """Path of an external weight file inside the version folder: it lies beside its ONNX file."""
-    return posixpath.join(posixpath.dirname(member.file), external.file)
+    return posixpath.join(posixpath.dirname(model.file), external.file)
 
 
-def member_files(member: Member) -> tuple[File, ...]:
-    """The member's ONNX file and then its external files, with paths inside the version folder."""
-    beside = (msgspec.structs.replace(file, file=external_path(member, file)) for file in member.external)
-    return (_file(member), *beside)
+def member_files(model: OnnxModel) -> tuple[File, ...]:
+    """The model's ONNX file and then its external files, with paths inside the version folder."""
+    beside = (msgspec.structs.replace(file, file=external_path(model, file)) for file in model.external)
+    return (_file(model), *beside)
 
 
-def _file(named: Member | Stacked | Golden) -> File:
+def _file(named: OnnxModel | Tokenizer | Stacked | Golden) -> File:
     return File(file=named.file, sha256=named.sha256, bytes=named.bytes)
 
 
 def manifest_files(manifest: Manifest) -> tuple[File, ...]:
-    """Every file that the manifest names, each mention once: members, externals, fusion, golden."""
-    files = [file for member in manifest.members for file in member_files(member)]
+    """Every file that the manifest names, mention by mention: models, externals, tokenizers, fusion, golden."""
+    files = [file for model in manifest.models for file in member_files(model)]
+    files += [_file(tokenizer) for tokenizer in manifest.tokenizers]
     if isinstance(manifest.fusion, Stacked):
         files.append(_file(manifest.fusion))
     files.append(_file(manifest.golden))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from model_repo.input_rules import input_problems
+from model_repo.input_rules import input_problems, tokenizer_problems
 from model_repo.manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -17,20 +17,20 @@ from model_repo.manifest import (
     Geometric,
     Manifest,
     Member,
-    Provider,
     ReciprocalRank,
     Stacked,
     Vote,
     Weighted,
 )
 from model_repo.paths import is_name, manifest_files, path_problem
+from model_repo.side_rules import side_problems
+from model_repo.wiring import provider_problems, wiring_problems
 from model_repo.wording import count, listed, name_problem, repeated, shortened
 
 MAX_MEMBERS = 256
 MAX_CLASSES = 100_000
 MAX_CLASS_CHARS = 1024
 MAX_FILES = 4096
-MAX_PROVIDERS = 16
 
 KINDS = {
     "classification": ("probabilities", "logits"),
@@ -53,10 +53,12 @@ def problems(manifest: Manifest) -> list[str]:
         *_identity(manifest),
         *_classes(manifest),
         *input_problems(manifest.inputs),
+        *tokenizer_problems(manifest.tokenizers, manifest.inputs),
         *_members(manifest),
         *_fusion(manifest),
+        *side_problems(manifest),
         *_limits(manifest),
-        *_providers("execution", manifest.execution.providers),
+        *provider_problems("execution", manifest.execution.providers),
         *_files(manifest_files(manifest)),
     ]
 
@@ -107,8 +109,8 @@ def _member(member: Member, manifest: Manifest) -> Iterator[str]:
     if task != "classification" and member.temperature != 1:
         yield f"temperature is {member.temperature:g}, which only a classification has"
     yield from _alignment(member, manifest)
-    yield from _wiring(member, [entry.name for entry in manifest.inputs])
-    yield from _providers("providers", member.providers or ())
+    yield from wiring_problems(member, manifest)
+    yield from provider_problems("providers", member.providers or ())
 
 
 def _alignment(member: Member, manifest: Manifest) -> Iterator[str]:
@@ -128,14 +130,6 @@ def _alignment(member: Member, manifest: Manifest) -> Iterator[str]:
         found.append(f"have {listed(twice)} more than once")
     if found:
         yield "classes " + " and ".join(found)
-
-
-def _wiring(member: Member, inputs: Sequence[str]) -> Iterator[str]:
-    for onnx_input, name in member.inputs.items():
-        if not onnx_input:
-            yield "inputs has an empty key, expected the name of an ONNX input"
-        if name not in inputs:
-            yield f"inputs takes {onnx_input!r} from {name!r}, the ensemble's inputs are {listed(inputs)}"
 
 
 def _fusion(manifest: Manifest) -> Iterator[str]:
@@ -167,15 +161,6 @@ def _limits(manifest: Manifest) -> Iterator[str]:
             f"batching: max_queue_rows is {batching.max_queue_rows}, "
             f"less than max_batch_rows, {batching.max_batch_rows}"
         )
-
-
-def _providers(where: str, providers: Sequence[Provider]) -> Iterator[str]:
-    if len(providers) > MAX_PROVIDERS:
-        yield f"{where}: has {len(providers)} providers, the limit is {MAX_PROVIDERS}"
-    if any(not provider.name for provider in providers):
-        yield f"{where}: a provider has an empty name"
-    if twice := repeated(provider.name for provider in providers):
-        yield f"{where}: has {listed(twice)} more than once"
 
 
 def _files(files: Sequence[File]) -> Iterator[str]:

@@ -11,17 +11,19 @@ import pytest
 
 from model_repo import Batching, Canary, Conformal, Execution, File, Golden, Manifest, Member, Provider, Routes, decode
 from model_repo.decoding import MAX_MANIFEST_BYTES
-from model_repo.input_rules import MAX_DIMENSIONS, MAX_INPUTS
-from model_repo.manifest import FORMAT, Fallback, Fusion, ImageInput, Input, TextInput
+from model_repo.input_rules import MAX_DIMENSIONS, MAX_INPUTS, MAX_ROW_TOKENS, MAX_TOKENIZER_BYTES, MAX_TOKENIZERS
+from model_repo.manifest import FORMAT, Detector, Extra, Fallback, Fusion, ImageInput, Input, TextInput, Tokenizer
 from model_repo.paths import MAX_COMPONENT_BYTES, MAX_PATH_BYTES
 from model_repo.routes import MAX_HISTORY
 from model_repo.routes_file import MAX_ROUTES_BYTES
-from model_repo.rules import MAX_CLASS_CHARS, MAX_CLASSES, MAX_FILES, MAX_MEMBERS, MAX_PROVIDERS, RULES
+from model_repo.rules import MAX_CLASS_CHARS, MAX_CLASSES, MAX_FILES, MAX_MEMBERS, RULES
+from model_repo.side_rules import MAX_DETECTORS, MAX_EXTRAS, MAX_QUANTILES
 from model_repo.verify import MAX_ENTRIES
+from model_repo.wiring import MAX_PROVIDERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
 STRUCTS: list[type[msgspec.Struct]] = [
-    Manifest, Input, ImageInput, TextInput, File, Member, Golden, Conformal, Batching, Execution, Provider, Routes,
+    Manifest, Input, ImageInput, TextInput, Tokenizer, File, Member, Detector, Extra, Golden, Conformal, Batching, Execution, Provider, Routes,
     Canary, *get_args(Fusion),
 ]  # fmt: skip
 
@@ -58,6 +60,13 @@ def test_every_rule_is_in_the_table_with_its_tasks() -> None:
         f"1–{MAX_MEMBERS} of *member*",
         f"2 to {MAX_CLASSES:,} distinct names of 1 to {MAX_CLASS_CHARS:,} characters",
         f"up to {MAX_DIMENSIONS} dimensions",
+        f"up to {MAX_TOKENIZERS} of *tokenizer*",
+        f"JSON of at most {MAX_TOKENIZER_BYTES // 2**20} MiB",
+        f"`max_tokens` × `max_windows` is at most {MAX_ROW_TOKENS:,}",
+        f"| {Tokenizer.__struct_defaults__[-1]:,} | characters of a text",
+        f"up to {MAX_DETECTORS} of *detector*",
+        f"2 to {MAX_QUANTILES:,} ascending",
+        f"up to {MAX_EXTRAS} of *extra*",
         f"at most {MAX_PROVIDERS} distinct",
         f"over {MAX_PATH_BYTES:,} bytes or {MAX_COMPONENT_BYTES} a component",
         f"at most {MAX_HISTORY} ",
