@@ -23,8 +23,8 @@ from model_repo.wiring import MAX_PROVIDERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
 STRUCTS: list[type[msgspec.Struct]] = [
-    Manifest, Input, ImageInput, TextInput, Tokenizer, File, Member, Detector, Extra, Golden, Conformal, Batching, Execution, Provider, Routes,
-    Canary, *get_args(Fusion),
+    Manifest, Input, ImageInput, TextInput, Tokenizer, File, Member, Detector, Extra, Golden, Conformal, Batching,
+    Execution, Provider, Routes, Canary, *get_args(Fusion),
 ]  # fmt: skip
 
 
