@@ -76,6 +76,6 @@ def _quantiles(detector: Detector) -> Iterator[str]:
 def _shape(extra: Extra) -> Iterator[str]:
     shape = extra.shape
     if not shape or shape[0] != -1 or any(size < 1 for size in shape[1:]):
-        yield f"shape is {list(shape[:MAX_EXTRA_DIMENSIONS])}, expected -1 for the rows and then fixed dimensions of 1 or more"
+        yield f"shape is {list(shape[:MAX_EXTRA_DIMENSIONS])}, expected -1, the rows, then fixed sizes of 1 or more"
     if len(shape) > MAX_EXTRA_DIMENSIONS:
         yield f"shape has {len(shape)} dimensions, the limit is {MAX_EXTRA_DIMENSIONS}"

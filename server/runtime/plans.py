@@ -1,7 +1,7 @@
 """How the members of an ensemble are run: one after the other, side by side, or as one graph.
 
 A plan is stateless and any number of lanes may run it at once. It gives raw outputs; alignment and fusion
-are the same for every plan.
+are the same for every plan. Members of one file are one unit: it runs once and gives each its own output.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from concurrent.futures import Executor
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
-from model_repo import Member
+from model_repo import Detector, Extra, OnnxModel
 from server.runtime.datatypes import Array, Feeds
 from server.runtime.options import PlanName
-from server.runtime.prediction import Execution, MemberFailure
+from server.runtime.prediction import Execution, MemberFailure, Role
 from server.runtime.sessions import RunError, Session
 
 
@@ -28,18 +28,48 @@ class Plan(Protocol):
 
 
 class Slot:
-    """One member in its place: session, wiring and output name, bound once."""
+    """One model in its place: session, wiring and output name, bound once."""
 
-    def __init__(self, member: Member, session: Session) -> None:
+    def __init__(self, member: OnnxModel, session: Session) -> None:
         self.member = member
         self.session = session
         self.feeds = {entry.name: member.inputs.get(entry.name, entry.name) for entry in session.inputs}
-        self._outputs = [member.output]
-        self._wiring = tuple(self.feeds.items())
 
-    def run(self, feeds: Feeds) -> Array:
-        """The member's raw output for a batch of the ensemble's inputs. Raises RunError."""
-        return self.session.run(self._outputs, {name: feeds[source] for name, source in self._wiring})[0]
+    @property
+    def role(self) -> Role:
+        """What the model is for."""
+        if isinstance(self.member, Detector):
+            return "detector"
+        return "extra" if isinstance(self.member, Extra) else "member"
+
+
+class Unit:
+    """The models of one file that are fed alike: one session call gives the outputs of all.
+
+    `places`: where its models are among those of the plan.
+    """
+
+    def __init__(self, slots: Sequence[Slot], places: Sequence[int]) -> None:
+        self.slots = tuple(slots)
+        self.places = tuple(places)
+        self._session = slots[0].session
+        self._wiring = tuple(slots[0].feeds.items())
+        self._outputs = list(dict.fromkeys(slot.member.output for slot in slots))
+        taken = [self._outputs.index(slot.member.output) for slot in slots]
+        self._taken = None if taken == list(range(len(self._outputs))) else taken
+
+    def run(self, feeds: Feeds) -> list[Array]:
+        """Each model's raw output for a batch of the ensemble's inputs. Raises RunError."""
+        given = self._session.run(self._outputs, {name: feeds[source] for name, source in self._wiring})
+        return given if self._taken is None else [given[place] for place in self._taken]
+
+
+def units(slots: Sequence[Slot]) -> tuple[Unit, ...]:
+    """The slots by session and wiring, in the order of each unit's first."""
+    groups: dict[object, list[int]] = {}
+    for place, slot in enumerate(slots):
+        groups.setdefault((id(slot.session), tuple(slot.feeds.items())), []).append(place)
+    return tuple(Unit([slots[place] for place in places], places) for places in groups.values())
 
 
 class Sequential:
@@ -48,11 +78,12 @@ class Sequential:
     name: PlanName = "sequential"
 
     def __init__(self, slots: Sequence[Slot]) -> None:
-        self._slots = tuple(slots)
+        self._units = units(slots)
+        self._count = len(slots)
 
     def run(self, feeds: Feeds) -> Execution:
-        """Each member's raw output, with each member's seconds."""
-        return _gathered([_timed(slot, feeds) for slot in self._slots])
+        """Each member's raw output, with each member's seconds: its share where a file has several."""
+        return _gathered(self._units, [_timed(unit, feeds) for unit in self._units], self._count)
 
 
 class Parallel:
@@ -64,13 +95,14 @@ class Parallel:
     name: PlanName = "parallel"
 
     def __init__(self, slots: Sequence[Slot], workers: Executor) -> None:
-        self._slots = tuple(slots)
+        self._units = units(slots)
+        self._count = len(slots)
         self._workers = workers
 
     def run(self, feeds: Feeds) -> Execution:
-        """Each member's raw output, with each member's seconds on its thread."""
-        submitted = [self._workers.submit(_timed, slot, feeds) for slot in self._slots]
-        return _gathered([future.result() for future in submitted])
+        """Each member's raw output, with each member's seconds on its thread: its share where a file has several."""
+        submitted = [self._workers.submit(_timed, unit, feeds) for unit in self._units]
+        return _gathered(self._units, [future.result() for future in submitted], self._count)
 
 
 class Merged:
@@ -109,24 +141,30 @@ class Closed:
 
 
 class _Result(NamedTuple):
-    output: Array | None
-    failure: MemberFailure | None
+    outputs: Sequence[Array] | None
+    error: RunError | None
     seconds: float
 
 
-def _timed(slot: Slot, feeds: Feeds) -> _Result:
+def _timed(unit: Unit, feeds: Feeds) -> _Result:
     started = perf_counter()
     try:
-        output = slot.run(feeds)
+        outputs = unit.run(feeds)
     except RunError as error:
-        failure = MemberFailure(slot.member.name, error.reason, error.detail)
-        return _Result(None, failure, perf_counter() - started)
-    return _Result(output, None, perf_counter() - started)
+        return _Result(None, error, perf_counter() - started)
+    return _Result(outputs, None, perf_counter() - started)
 
 
-def _gathered(results: Sequence[_Result]) -> Execution:
-    return Execution(
-        [result.output for result in results],
-        tuple(result.failure for result in results if result.failure is not None),
-        tuple(result.seconds for result in results),
-    )
+def _gathered(run: Sequence[Unit], results: Sequence[_Result], count: int) -> Execution:
+    raw: list[Array | None] = [None] * count
+    seconds = [0.0] * count
+    failures: list[MemberFailure] = []
+    for unit, (outputs, error, taken) in zip(run, results, strict=True):
+        share = taken / len(unit.places)
+        for turn, place in enumerate(unit.places):
+            seconds[place] = share
+            if outputs is not None:
+                raw[place] = outputs[turn]
+        if error is not None:
+            failures += [MemberFailure(s.member.name, error.reason, error.detail, s.role) for s in unit.slots]
+    return Execution(raw, tuple(failures), tuple(seconds))

@@ -10,6 +10,8 @@ from server.runtime.datatypes import Array, Mask
 
 FailureReason = Literal["error", "invalid_input", "not_finite", "shape", "distribution"]
 
+Role = Literal["member", "detector", "extra"]
+
 FUSION = "(fusion)"
 """Stands for a member where the learned fusion itself failed; no member can have this name."""
 
@@ -24,18 +26,22 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True)
 class MemberFailure:
-    """Why a member was left out, for some or all rows of a batch; `detail` is one line without paths."""
+    """Why a member was left out, for some or all rows of a batch; `detail` is one line without paths.
+
+    A detector or an extra that gave nothing is told in the same way; `role` says which of them `member` names.
+    """
 
     member: str
     reason: FailureReason
     detail: str
+    role: Role = "member"
 
 
 class Execution(NamedTuple):
     """What a plan returns: each member's raw output, before alignment.
 
     `raw[k]` is None where member k raised; `failures` says why. `seconds` is empty when the members
-    ran as one graph, and then a failure cannot be blamed on one of them.
+    ran as one graph, and then a failure cannot be blamed on one of them; members of one file share its time.
     """
 
     raw: Sequence[Array | None]

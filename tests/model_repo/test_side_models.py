@@ -76,11 +76,11 @@ def test_members_detectors_and_extras_may_share_a_file() -> None:
         ),
         (
             {"extras": (extra(shape=(-1, -1)),)},
-            "extra 'transcript': shape is [-1, -1], expected -1 for the rows and then fixed dimensions of 1 or more",
+            "extra 'transcript': shape is [-1, -1], expected -1, the rows, then fixed sizes of 1 or more",
         ),
         (
             {"extras": (extra(shape=()),)},
-            "extra 'transcript': shape is [], expected -1 for the rows and then fixed dimensions of 1 or more",
+            "extra 'transcript': shape is [], expected -1, the rows, then fixed sizes of 1 or more",
         ),
         (
             {"extras": (extra(output=""),)},
