@@ -1,4 +1,4 @@
-"""Tree ensembles to ONNX: skl2onnx for forests, onnxmltools for LightGBM, with a Reshape before them."""
+"""Tree ensembles to ONNX: skl2onnx for forests, onnxmltools for LightGBM; one flat float32 input."""
 
 from __future__ import annotations
 
@@ -14,43 +14,33 @@ from exporter.conversion.graph import ML_OPSET, OPSET, normalised
 from exporter.errors import ConversionError
 from model_repo import Input
 
-_FLAT = "flat"
-_OUTPUT = "probabilities"
+FLAT = "flat"
+"""The input of a graph of trees alone: float32 [n, features]."""
+PROBABILITIES, VALUE = "probabilities", "variable"
+"""What both converters call the output of a classifier and of a regressor."""
+
 _ONNXMLTOOLS_OPSET = 15
 _TARGET = {"": OPSET, "ai.onnx.ml": ML_OPSET}
 
 
+def tree_graph(estimator: Any, features: int) -> ModelProto:
+    """The trees alone, not normalised: `flat` [n, features] → `probabilities` [n, C] or, of a regressor, `variable`.
+
+    Takes LightGBM's scikit-learn estimators and whatever else skl2onnx converts. Raises ConversionError.
+    """
+    lightgbm = type(estimator).__module__.partition(".")[0] == "lightgbm"
+    convert = _lightgbm if lightgbm else _sklearn
+    return _attempted(lambda: convert(estimator, features))
+
+
 def forest_to_onnx(estimator: Any, features: int, entry: Input, columns: int) -> bytes:
     """A scikit-learn forest as a normalised graph with probabilities [n, C]. Raises ConversionError."""
-    from skl2onnx import to_onnx
-
-    def convert() -> ModelProto:
-        example = np.zeros((1, features), dtype=np.float32)
-        options = {type(estimator): {"zipmap": False}}
-        model: ModelProto = to_onnx(estimator, example, options=options, target_opset=_TARGET)
-        return model
-
-    return _converted(convert, entry, columns)
+    return _reshaped(_attempted(lambda: _sklearn(estimator, features)), entry, columns)
 
 
 def lightgbm_to_onnx(estimator: Any, features: int, entry: Input, columns: int) -> bytes:
-    """A LightGBM classifier as a normalised graph with probabilities [n, C]. Raises ConversionError.
-
-    Its label output has a static shape of 1 row, of which onnxruntime warns at each call: it is left out.
-    onnxmltools writes no opset above 15, so the graph is lifted.
-    """
-    from onnx import version_converter
-    from onnxmltools.convert import convert_lightgbm
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    def convert() -> ModelProto:
-        booster = float32_thresholds(estimator.booster_)
-        types = [(_FLAT, FloatTensorType([None, features]))]
-        old = convert_lightgbm(booster, initial_types=types, zipmap=False, target_opset=_ONNXMLTOOLS_OPSET)
-        model: ModelProto = version_converter.convert_version(old, OPSET)
-        return model
-
-    return _converted(convert, entry, columns)
+    """A LightGBM classifier as a normalised graph with probabilities [n, C]. Raises ConversionError."""
+    return _reshaped(_attempted(lambda: _lightgbm(estimator, features)), entry, columns)
 
 
 def float32_thresholds(booster: Any) -> Any:
@@ -81,19 +71,47 @@ def below(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     return nearest.astype(np.float64)
 
 
-def _converted(convert: Callable[[], ModelProto], entry: Input, columns: int) -> bytes:
+def _sklearn(estimator: Any, features: int) -> ModelProto:
+    from skl2onnx import to_onnx
+    from sklearn.base import is_classifier
+
+    example = np.zeros((1, features), dtype=np.float32)
+    options = {type(estimator): {"zipmap": False}} if is_classifier(estimator) else None
+    model: ModelProto = to_onnx(estimator, example, options=options, target_opset=_TARGET)
+    model.graph.input[0].name, old = FLAT, model.graph.input[0].name
+    for node in model.graph.node:
+        node.input[:] = [FLAT if name == old else name for name in node.input]
+    return model
+
+
+def _lightgbm(estimator: Any, features: int) -> ModelProto:
+    """onnxmltools writes no opset above 15, so the graph is lifted.
+
+    A classifier's label output has a static shape of 1 row, of which onnxruntime warns at each call: whoever
+    normalises the graph leaves it out.
+    """
+    from onnx import version_converter
+    from onnxmltools.convert import convert_lightgbm
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    booster = float32_thresholds(estimator.booster_)
+    types = [(FLAT, FloatTensorType([None, features]))]
+    old = convert_lightgbm(booster, initial_types=types, zipmap=False, target_opset=_ONNXMLTOOLS_OPSET)
+    model: ModelProto = version_converter.convert_version(old, OPSET)
+    return model
+
+
+def _attempted(convert: Callable[[], ModelProto]) -> ModelProto:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            model = convert()
+            return convert()
     except (RuntimeError, ValueError, KeyError, NotImplementedError) as error:
         raise ConversionError(f"the trees cannot be converted: {' '.join(str(error).split())}") from error
-    _reshape_first(model, entry)
-    return normalised(model, (entry,), _OUTPUT, columns)
 
 
-def _reshape_first(model: ModelProto, entry: Input) -> None:
-    """Put a Reshape [n, …] → [n, features] in front, fed by an input of the ensemble's name."""
+def _reshaped(model: ModelProto, entry: Input, columns: int) -> bytes:
+    """The graph with a Reshape [n, …] → [n, features] in front, fed by an input of the ensemble's name."""
     graph = model.graph
     (only,) = graph.input
     flat = only.name
@@ -101,3 +119,4 @@ def _reshape_first(model: ModelProto, entry: Input) -> None:
     shape = numpy_helper.from_array(np.array([0, -1], dtype=np.int64), f"{flat}_shape")
     graph.initializer.append(shape)
     graph.node.insert(0, helper.make_node("Reshape", [entry.name, shape.name], [flat]))
+    return normalised(model, (entry,), PROBABILITIES, columns)
