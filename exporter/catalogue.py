@@ -24,6 +24,8 @@ class RecipeEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     task: str
+    data: str
+    """What its rows are: image, text, table, pairs, graph, audio, series."""
     description: str
     members: tuple[MemberEntry, ...]
 
@@ -51,7 +53,11 @@ def entries() -> list[RecipeEntry]:
 
 def _entry(path: Path) -> RecipeEntry:
     recipe = read_recipe(path)
-    members = tuple(
-        MemberEntry(name=name, family=str(spec.__struct_config__.tag)) for name, spec in recipe.members.items()
+    members = tuple(MemberEntry(name=name, family=spec.family) for name, spec in recipe.members.items())
+    return RecipeEntry(
+        name=recipe.name,
+        task=recipe.task,
+        data=recipe.data.domain,
+        description=recipe.description,
+        members=members,
     )
-    return RecipeEntry(name=recipe.name, task=recipe.task, description=recipe.description, members=members)

@@ -12,6 +12,7 @@ import msgspec
 
 from exporter.catalogue import entries, find_recipe
 from exporter.errors import AcceptanceError, ExportError
+from exporter.objective import MetricName
 from exporter.options import Options
 from exporter.recipe import DEFAULT_PRESET, PRESETS, read_recipe
 from model_repo import RepositoryError
@@ -23,20 +24,26 @@ if TYPE_CHECKING:
 OURS = ("exporter", "server", "model_repo")
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--json` prints."""
+class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `--json` prints: the published rule's figures on the test rows, and the best single member's metric."""
 
     name: str
     version: int
     rule: str
+    metric: MetricName
     best_single: str
-    log_loss: float
-    accuracy: float
-    ece: float
-    best_single_log_loss: float
     report: str
     reused: int
     seconds: float
+    accuracy: float | None = None
+    log_loss: float | None = None
+    ece: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    ndcg_at_10: float | None = None
+    best_single_log_loss: float | None = None
+    best_single_rmse: float | None = None
+    best_single_mae: float | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,7 +102,7 @@ def _print_list(*, as_json: bool) -> None:
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         return
     for recipe in found:
-        print(f"{recipe.name}  ({recipe.task})  {recipe.description}")
+        print(f"{recipe.name}  ({recipe.task}, {recipe.data})  {recipe.description}")
         for member in recipe.members:
             print(f"  {member.name:<14}{member.family}")
 
@@ -106,18 +113,18 @@ def _print_result(exported: Exported, *, as_json: bool) -> None:
     board, version = exported.board, exported.version
     if as_json:
         fused, best = board.row(board.published).metrics, board.row(board.best_single).metrics
+        figures = {name: getattr(fused, name) for name in ("accuracy", "log_loss", "ece", "rmse", "mae", "ndcg_at_10")}
+        figures[f"best_single_{board.metric}"] = best.figure(board.metric)
         summary = Summary(
             name=version.name,
             version=version.version,
             rule=board.published,
+            metric=board.metric,
             best_single=board.best_single,
-            log_loss=fused.log_loss,
-            accuracy=fused.accuracy,
-            ece=fused.ece,
-            best_single_log_loss=best.log_loss,
             report=str(exported.report),
             reused=exported.reused,
             seconds=board.seconds,
+            **figures,
         )
         print(msgspec.json.encode(summary).decode())
         return

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array, Rows
-from exporter.families import MemberSpec
+from exporter.families.base import Family
 from exporter.fusing.rules import calibrated_stack
 from exporter.fusing.selection import Fusing
 from exporter.inference import Graph, batches
-from exporter.metrics import Metrics, log_loss, measure
-from exporter.recipe import Acceptance
+from exporter.metrics import HIGHER_IS_BETTER, Metrics
+from exporter.objective import Objective, wording
+from exporter.recipe import BOUNDS, Acceptance
 from exporter.reporting.latency import latency_ms
 from exporter.reporting.leaderboard import Row
 from model_repo.manifest import Kind
@@ -37,7 +38,7 @@ class Panel:
         return [graph.in_batches(inputs) for graph in self.graphs]
 
     def calibrated(self, inputs: Mapping[str, Array], temperatures: Sequence[float]) -> Floats:
-        """Calibrated probabilities float64 [K, n, C]."""
+        """Calibrated probabilities, or values, float64 [K, n, C]."""
         return calibrated_stack(self.raw(inputs), self.kinds, temperatures)
 
     def latencies_ms(self, inputs: Mapping[str, Array]) -> list[float]:
@@ -47,7 +48,13 @@ class Panel:
 
 
 def evaluate(
-    panel: Panel, fusing: Fusing, test: Rows, specs: Mapping[str, MemberSpec], latencies: Sequence[float], y: Array
+    panel: Panel,
+    fusing: Fusing,
+    test: Rows,
+    specs: Mapping[str, Family],
+    latencies: Sequence[float],
+    y: Array,
+    objective: Objective,
 ) -> list[Row]:
     """A row per member and per rule on the test rows; `y` are the targets of the validation rows.
 
@@ -56,28 +63,35 @@ def evaluate(
     P = panel.calibrated(test.inputs, fusing.temperatures)
     rows = []
     for name, p, latency in zip(panel.names, P, latencies, strict=True):
-        metrics = msgspec.structs.replace(measure(p, test.target), latency_ms=latency)
-        validation = log_loss(fusing.validation.members[name], y)
-        family = str(specs[name].__struct_config__.tag)
-        rows.append(Row(name=name, kind="member", family=family, metrics=metrics, validation_log_loss=validation))
+        metrics = msgspec.structs.replace(objective.measure(p, test), latency_ms=latency)
+        validation = objective.of(fusing.validation.members[name], y)
+        rows.append(
+            Row(name=name, kind="member", family=specs[name].family, metrics=metrics, validation_loss=validation)
+        )
     first = next(batches(test.inputs, 1))
     members_ms = latency_ms(lambda: panel.calibrated(first, fusing.temperatures))
     for rule in {**fusing.rules, fusing.chosen.name: fusing.chosen}.values():
         fusion_ms = latency_ms(functools.partial(rule, P[:, :1]))
-        metrics = msgspec.structs.replace(measure(rule(P), test.target), latency_ms=members_ms + fusion_ms)
+        metrics = msgspec.structs.replace(objective.measure(rule(P), test), latency_ms=members_ms + fusion_ms)
         answers = fusing.validation.rules.get(rule.name, fusing.validation.members[fusing.best_single])
-        rows.append(Row(name=rule.name, kind="rule", metrics=metrics, validation_log_loss=log_loss(answers, y)))
+        rows.append(Row(name=rule.name, kind="rule", metrics=metrics, validation_loss=objective.of(answers, y)))
     return rows
 
 
-def missed(acceptance: Acceptance, published: Metrics, members: Mapping[str, Metrics]) -> Iterator[str]:
+def missed(
+    acceptance: Acceptance, published: Metrics, members: Mapping[str, Metrics], objective: Objective
+) -> Iterator[str]:
     """One sentence for each thing that was asked for and is not reached."""
-    if acceptance.accuracy is not None and published.accuracy < acceptance.accuracy:
-        yield f"accuracy is {published.accuracy:.4f}, at least {acceptance.accuracy:g} was asked for"
-    if acceptance.log_loss is not None and published.log_loss > acceptance.log_loss:
-        yield f"log-loss is {published.log_loss:.4f}, at most {acceptance.log_loss:g} was asked for"
-    if acceptance.ece is not None and published.ece > acceptance.ece:
-        yield f"ece is {published.ece:.4f}, at most {acceptance.ece:g} was asked for"
-    best = min(members, key=lambda name: members[name].log_loss)
-    if acceptance.best_single and published.log_loss > members[best].log_loss:
-        yield f"log-loss is {published.log_loss:.4f}, member {best!r} alone has {members[best].log_loss:.4f}"
+    for name in BOUNDS:
+        bound = getattr(acceptance, name)
+        if bound is None:
+            continue
+        found = published.figure(name)
+        higher = name in HIGHER_IS_BETTER
+        if found < bound if higher else found > bound:
+            yield f"{wording(name)} is {found:.4f}, {'at least' if higher else 'at most'} {bound:g} was asked for"
+    metric = objective.metric
+    best = min(members, key=lambda name: members[name].figure(metric))
+    if acceptance.best_single and published.figure(metric) > members[best].figure(metric):
+        alone = members[best].figure(metric)
+        yield f"{wording(metric)} is {published.figure(metric):.4f}, member {best!r} alone has {alone:.4f}"

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
 from exporter.errors import ConversionError, ParityError, TrainingError
-from exporter.families import MemberSpec
-from exporter.families.base import Device, Setting
+from exporter.families.base import Device, Family, Setting
 from exporter.inference import Graph
 from exporter.parity import Parity, Sweep, check_parity
 from model_repo.manifest import Kind
@@ -35,7 +34,7 @@ class Job:
     """Train `member` on the fit rows without `fold`, or on all of them for FINAL."""
 
     member: str
-    spec: MemberSpec
+    spec: Family
     fold: int
     seed: int
     device: Device = "cpu"
@@ -90,7 +89,9 @@ def run_job(job: Job, dataset: Dataset, split: Split) -> Made:
 def _run(job: Job, dataset: Dataset, split: Split) -> Made:
     start = time.perf_counter()
     fit, held = _rows(job, split)
-    setting = Setting(dataset.inputs, dataset.ranges, len(dataset.classes) or 1, job.seed, job.device)
+    setting = Setting(
+        dataset.tensors, dataset.ranges, dataset.columns, job.seed, job.device, dataset.context, dataset.task
+    )
     trained = job.spec.train(dataset.rows.take(fit), setting)
     data = trained.to_onnx()
     graph = Graph(data)

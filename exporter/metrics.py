@@ -1,4 +1,7 @@
-"""Figures of probabilistic classifiers: p float [n, C] with rows that sum to 1, y int64 [n]. Plain formulas."""
+"""Figures of answers, as plain formulas.
+
+Of classifiers: p float [n, C] with rows that sum to 1, y int64 [n]. Of regressions: v and y float [n].
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Probabilities = NDArray[np.floating]
+Values = NDArray[np.floating]
 Labels = NDArray[np.int64]
 
 FLOOR = 1e-7
@@ -16,20 +20,85 @@ BINS = 15
 """Equal-width bins of the confidence for the calibration error (Guo et al. 2017: 15)."""
 
 
-class Metrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One row of a report."""
+DEPTH = 10
+"""Places of a ranking that count for NDCG."""
 
-    accuracy: float
-    log_loss: float
-    ece: float
-    brier: float
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One row of a report: the figures that its task has."""
+
+    accuracy: float | None = None
+    log_loss: float | None = None
+    ece: float | None = None
+    brier: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    ndcg_at_10: float | None = None
+    token_error_rate: float | None = None
     latency_ms: float | None = None
     """Median milliseconds of one row alone, on one thread of the machine that exported."""
 
+    def figure(self, name: str) -> float:
+        """The figure of that name. Raises KeyError where the task has none."""
+        found = getattr(self, name, None)
+        if found is None:
+            raise KeyError(f"there is no {name} among the figures")
+        return float(found)
+
+
+HIGHER_IS_BETTER = frozenset({"accuracy", "ndcg_at_10"})
+"""Of the figures; of all others less is better."""
+
 
 def measure(p: Probabilities, y: Labels) -> Metrics:
-    """All figures but the latency."""
+    """A classifier's figures, without the latency."""
     return Metrics(accuracy=accuracy(p, y), log_loss=log_loss(p, y), ece=calibration_error(p, y), brier=brier(p, y))
+
+
+def measure_values(v: Values, y: Values, group: NDArray[np.int64] | None = None) -> Metrics:
+    """A regression's figures; with more than one `group` [n] also the ranking within each."""
+    several = group is not None and len(np.unique(group)) > 1
+    return Metrics(
+        rmse=rmse(v, y), mae=mae(v, y), ndcg_at_10=ndcg(v, y, group) if several and group is not None else None
+    )
+
+
+def rmse(v: Values, y: Values) -> float:
+    """Root of the mean squared difference."""
+    return float(np.sqrt(np.square(v.astype(np.float64) - y).mean()))
+
+
+def mae(v: Values, y: Values) -> float:
+    """Mean absolute difference."""
+    return float(np.abs(v.astype(np.float64) - y).mean())
+
+
+def ndcg(v: Values, y: Values, group: NDArray[np.int64], depth: int = DEPTH) -> float:
+    """Mean over the groups of DCG / ideal DCG of their rows ranked by v, the first `depth` places.
+
+    Gains are 2^y - 1, discounts 1 / log2(place + 1) (Burges et al. 2005); equal scores share their gains evenly
+    (McSherry and Najork 2008). Groups of one row, or with gains that are all equal, say nothing and are left out.
+    """
+    found = []
+    for rows in _groups(group):
+        gains = np.exp2(y[rows].astype(np.float64)) - 1
+        if len(rows) > 1 and gains.max() > gains.min():
+            found.append(_dcg(v[rows], gains, depth) / _dcg(gains, gains, depth))
+    return float(np.mean(found)) if found else 1.0
+
+
+def _groups(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order])) + 1
+    return [part.astype(np.int64) for part in np.split(order, starts)]
+
+
+def _dcg(scores: Values, gains: NDArray[np.float64], depth: int) -> float:
+    order = np.argsort(-scores, kind="stable")
+    _, place, count = np.unique(-scores[order], return_inverse=True, return_counts=True)
+    shared = np.bincount(place, weights=gains[order]) / count
+    top = shared[place][:depth]
+    return float((top / np.log2(np.arange(2, len(top) + 2))).sum())
 
 
 def accuracy(p: Probabilities, y: Labels) -> float:

@@ -41,7 +41,7 @@ class Sweep:
 
     inputs: Mapping[str, Array]
     names: Sequence[str]
-    target: NDArray[np.int64]
+    target: Array
     """Of the real rows, which come first."""
 
     @staticmethod

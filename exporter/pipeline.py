@@ -12,12 +12,12 @@ import numpy as np
 from exporter import bundle as bundles
 from exporter.bundle import Bundle, Part
 from exporter.data import Cleaning, Dataset, Split, clean, split
-from exporter.errors import AcceptanceError, BundleError, ExportError
+from exporter.errors import AcceptanceError, BundleError, DataError, ExportError
 from exporter.evaluation import Panel, evaluate, missed
 from exporter.fusing.conformal import conformal_quantile
 from exporter.fusing.ledger import Ledger, ledger_of
 from exporter.fusing.selection import Fusing, fit_fusion
-from exporter.inference import Graph
+from exporter.inference import Graph, batches
 from exporter.jobs import FINAL, Job, Made
 from exporter.options import Options
 from exporter.provenance import provenance
@@ -29,9 +29,15 @@ from exporter.training_run import Report, train_members
 from exporter.work import WorkFolder
 from model_repo import Member, Repository, Version
 from server.runtime import LoadedEnsemble
+from server.runtime.outputs import FUSED_OUTPUT
 
 SERVED_TOLERANCE = 1e-6
 """Served answers are float32, the offline ones float64: half a unit of the last place at 1 is 6e-8."""
+DERIVED_TOLERANCE = 1e-5
+"""Where the server makes tensors of its own, such as token ids: it pads them to the longest of a batch, the
+exporter to the longest of all, and a network then adds up in another order."""
+SERVED_ROWS = 256
+"""Rows of one batch of that comparison."""
 
 _STEPS = ("fusion", "leaderboard", "rehearsal", "publication")
 
@@ -91,22 +97,26 @@ def _fused(
     latencies = panel.latencies_ms(test.inputs)
     ledger = ledger_of(trained.results, tuple(trained.finals), trained.dataset)
     sizes = [len(made.onnx) for made in trained.finals.values()]  # not the latencies: ties must not hang on a clock
-    fusing = fit_fusion(ledger, recipe.fusion.rules, recipe.fusion.publish, sizes, recipe.seed)
+    objective = recipe.objective
+    fusing = fit_fusion(ledger, recipe.rules, recipe.fusion.publish, sizes, recipe.seed, objective)
     report(_STEPS[1], 1, len(_STEPS))
-    rows = evaluate(panel, fusing, test, recipe.members, latencies, ledger.target)
+    rows = evaluate(panel, fusing, test, recipe.members, latencies, ledger.target, objective)
     board = _board(recipe, options, trained, fusing, tuple(rows), time.perf_counter() - started)
     if board.missed and recipe.acceptance.enforce:
         raise AcceptanceError(f"{recipe.name} is not published", board.missed)
     made = _bundle(recipe, options, trained, panel, fusing, ledger, board)
     report(_STEPS[2], 2, len(_STEPS))
     with bundles.rehearsed(made) as ensemble:
-        _compare_served(ensemble, panel, fusing, test.inputs)
+        _compare_served(ensemble, panel, fusing, test.inputs, trained.dataset)
     return made, board, ledger
 
 
 def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report) -> tuple[Trained, int]:
     dataset, cleaning = clean(recipe.data.load(options.data), recipe.data.on_bad_rows)
-    parts = split(dataset.rows.target, recipe.split, recipe.seed, dataset.classes)
+    if dataset.task != recipe.task:
+        raise DataError(f"the data is for a {dataset.task}, the recipe's task is {recipe.task}")
+    parts = split(dataset.rows, recipe.split, recipe.seed, dataset.classes)
+    dataset = recipe.data.prepare(dataset, parts, recipe.seed)
     results, reused = train_members(
         recipe, dataset, parts, work,
         device=options.device, workers=options.workers, resume=options.resume, report=report,
@@ -128,10 +138,11 @@ def _board(
     published = next(row.metrics for row in rows if row.kind == "rule" and row.name == fusing.chosen.name)
     return Leaderboard(
         ensemble=recipe.name,
+        metric=recipe.objective.metric,
         rows=rows,
         published=fusing.chosen.name,
         reason=fusing.reason,
-        best_single=min(members, key=lambda name: members[name].log_loss),
+        best_single=min(members, key=lambda name: members[name].figure(recipe.objective.metric)),
         split={name: len(part) for name, part in trained.split.parts().items()},
         preset=options.preset,
         seed=recipe.seed,
@@ -142,7 +153,7 @@ def _board(
             "fused": round(fusing.chosen.fusion.temperature, 6),
         },
         parity={name: made.parity.largest_difference for name, made in trained.finals.items()},
-        missed=tuple(missed(recipe.acceptance, published, members)),
+        missed=tuple(missed(recipe.acceptance, published, members, recipe.objective)),
     )
 
 
@@ -152,10 +163,11 @@ def _bundle(
     rule = fusing.chosen
     entries = _entries(recipe, trained.finals, fusing)
     dataset = trained.dataset
-    feeds = dataset.rows.take(trained.split.golden).inputs
+    rows = dataset.rows.take(trained.split.golden).inputs
+    feeds = {entry.name: rows[entry.name] for entry in dataset.inputs}
     manifest = bundles.draft(recipe.name, recipe.task, dataset.classes, dataset.inputs, entries, rule.fusion)
     validation = fusing.validation.rules.get(rule.name, fusing.validation.members[fusing.best_single])
-    alpha = recipe.fusion.alpha
+    alpha = recipe.fusion.alpha if dataset.classes else None
     return Bundle(
         name=recipe.name,
         task=recipe.task,
@@ -164,7 +176,7 @@ def _bundle(
         parts=tuple(Part(entry, trained.finals[entry.name].onnx) for entry in entries),
         fusion=rule.fusion,
         quorum=recipe.fusion.quorum,
-        golden=bundles.golden_rows(manifest, panel.raw(feeds), feeds, rule.stacker),
+        golden=bundles.golden_rows(manifest, panel.raw(rows), feeds, rule.stacker),
         stacker=None if rule.stacker is None else rule.stacker.data,
         conformal=None if alpha is None else conformal_quantile(validation, ledger.target, alpha),
         batching=recipe.batching,
@@ -185,7 +197,7 @@ def _entries(recipe: Recipe, finals: Mapping[str, Made], fusing: Fusing) -> list
             kind=made.kind,
             weight=float(weight),
             temperature=temperature,
-            family=str(recipe.members[name].__struct_config__.tag),
+            family=recipe.members[name].family,
         )
         for (name, made), weight, temperature in zip(
             finals.items(), fusing.chosen.weights, fusing.temperatures, strict=True
@@ -193,15 +205,24 @@ def _entries(recipe: Recipe, finals: Mapping[str, Made], fusing: Fusing) -> list
     ]
 
 
-def _compare_served(ensemble: LoadedEnsemble, panel: Panel, fusing: Fusing, inputs: Mapping[str, np.ndarray]) -> None:
-    """Raise BundleError unless the loaded version answers all test rows as the leaderboard's figures were made."""
-    expected = fusing.chosen(panel.calibrated(inputs, fusing.temperatures))
-    served = ensemble.predict(inputs, ["probabilities"]).outputs["probabilities"]
-    difference = float(np.abs(served - expected).max())
-    if difference > SERVED_TOLERANCE:
+def _compare_served(
+    ensemble: LoadedEnsemble, panel: Panel, fusing: Fusing, rows: Mapping[str, np.ndarray], dataset: Dataset
+) -> None:
+    """Raise BundleError unless the loaded version answers all test rows as the leaderboard's figures were made.
+
+    Values have no scale of their own: their tolerance grows with them.
+    """
+    expected = fusing.chosen(panel.calibrated(rows, fusing.temperatures))
+    name = FUSED_OUTPUT[dataset.task]
+    parts = batches({entry.name: rows[entry.name] for entry in dataset.inputs}, SERVED_ROWS)
+    served = np.concatenate([ensemble.predict(part, [name]).outputs[name] for part in parts])
+    difference = float(np.abs(served - expected.reshape(served.shape)).max())
+    base = DERIVED_TOLERANCE if dataset.derived else SERVED_TOLERANCE
+    tolerance = base * (1.0 if dataset.classes else max(1.0, float(np.abs(expected).max())))
+    if not difference <= tolerance:
         raise BundleError(
             ensemble.manifest.name,
-            [f"served answers differ from the fitted ones by {difference:.2g}, tolerance {SERVED_TOLERANCE:g}"],
+            [f"served answers differ from the fitted ones by {difference:.2g}, tolerance {tolerance:.2g}"],
         )
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from exporter.data import DataSpec, SplitSpec
+from exporter.data import SOURCES, Source, SplitSpec
 from exporter.errors import RecipeError
-from exporter.families import FAMILIES, MemberSpec
-from exporter.families.base import Spec
-from exporter.fusing.names import RuleName
+from exporter.families import FAMILIES
+from exporter.families.base import Family, Spec
+from exporter.fusing.names import REGRESSION_RULES, RuleName
+from exporter.objective import DEFAULT_METRIC, METRICS_OF, MetricName, Objective
 from model_repo.manifest import Batching, Name, Task
+from model_repo.paths import is_name
+from model_repo.wording import name_problem
 
 PRESETS = ("fast", "balanced", "best")
 DEFAULT_PRESET = "balanced"
@@ -23,19 +26,31 @@ DEFAULT_PRESET = "balanced"
 
 MAX_BYTES = 1 << 20
 
+Part = TypeVar("Part", bound=msgspec.Struct)
+
 
 class FusionSpec(Spec, frozen=True, kw_only=True):
     """Which rules are fitted, and which is published."""
 
-    rules: Annotated[tuple[RuleName, ...], Meta(min_length=1)] = (
-        "geometric", "stacked", "weighted", "greedy", "mean", "median", "vote",
-    )  # fmt: skip
-    """In order of trust: of rules that do as well on validation the first is published."""
+    rules: Annotated[tuple[RuleName, ...], Meta(min_length=1)] | None = None
+    """In order of trust: of rules that do as well on validation the first is published. Absent: all of the task's."""
     publish: RuleName | Literal["auto"] = "auto"
+    metric: MetricName | None = None
+    """What weights and rules are fitted for; absent: log_loss for classes, rmse for values."""
     quorum: Annotated[int, Meta(ge=1)] = 1
     """Fewest members that may answer a request."""
     alpha: Annotated[float, Meta(gt=0, lt=1)] | None = 0.1
     """Conformal sets hold the true class with at least this much less than certainty; absent: no sets."""
+
+
+RULES: dict[Task, tuple[RuleName, ...]] = {
+    "classification": ("geometric", "stacked", "weighted", "greedy", "mean", "median", "vote"),
+    "regression": REGRESSION_RULES,
+}
+"""Of the tasks that recipes train, in the default order of trust."""
+
+BOUNDS = ("accuracy", "log_loss", "ece", "brier", "rmse", "mae", "ndcg_at_10")
+"""The figures that may be asked for."""
 
 
 class Acceptance(Spec, frozen=True, kw_only=True):
@@ -44,26 +59,45 @@ class Acceptance(Spec, frozen=True, kw_only=True):
     accuracy: float | None = None
     log_loss: float | None = None
     ece: float | None = None
+    brier: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    ndcg_at_10: float | None = None
     best_single: bool = True
-    """Its log-loss is not above any single member's."""
+    """Its loss (`fusion.metric`) is not above any single member's."""
     enforce: bool = True
     """False: say so in the report, and publish all the same."""
 
 
-class Recipe(Spec, frozen=True, kw_only=True):
-    """Everything that an export depends on besides the data and the libraries' versions."""
+class Head(Spec, frozen=True, kw_only=True):
+    """A recipe but for its data and members, whose tables depend on `source` and `family`."""
 
     name: Name
     """Of the ensemble that is published."""
     task: Task
     description: str = ""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
-    data: DataSpec
     split: SplitSpec = SplitSpec()
-    members: dict[Name, MemberSpec]
     fusion: FusionSpec = FusionSpec()
     acceptance: Acceptance = Acceptance()
     batching: Batching = Batching()
+
+    @property
+    def objective(self) -> Objective:
+        """What the ensemble is fitted for."""
+        return Objective(self.fusion.metric or DEFAULT_METRIC.get(self.task, "log_loss"))
+
+    @property
+    def rules(self) -> tuple[RuleName, ...]:
+        """The rules that are fitted, in order of trust."""
+        return self.fusion.rules or RULES.get(self.task, ())
+
+
+class Recipe(Head, frozen=True, kw_only=True):
+    """Everything that an export depends on besides the data and the libraries' versions."""
+
+    data: Source
+    members: dict[Name, Family]
 
 
 def read_recipe(path: Path, preset: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Recipe:
@@ -87,14 +121,14 @@ def parse_recipe(data: bytes, subject: str, preset: str = DEFAULT_PRESET, overri
         raise RecipeError(subject, [f"is not TOML: {error}"]) from error
     presets = table.pop("presets", {})
     _check_presets(presets, preset, subject)
-    recipe = _converted(table, subject)
+    recipe = converted(table, subject)
     for name in sorted(presets):  # all of them: a mistake in a preset is found before somebody needs it
-        changed = _converted(merged(table, presets[name]), f"{subject}, preset {name}")
+        changed = converted(merged(table, presets[name]), f"{subject}, preset {name}")
         recipe = changed if name == preset else recipe
     tree = merged(table, presets.get(preset, {}))
     for override in overrides:
         tree = overridden(tree, override)
-        recipe = _converted(tree, f"--set {override}")
+        recipe = converted(tree, f"--set {override}")
     if problems := list(_problems(recipe)):
         raise RecipeError(subject, problems)
     return recipe
@@ -141,33 +175,46 @@ def _check_presets(presets: Any, preset: str, subject: str) -> None:
             raise RecipeError(subject, [f"presets.{name} is no table"])
 
 
-def _converted(tree: Mapping[str, Any], subject: str) -> Recipe:
-    members = tree.get("members")
-    if isinstance(members, dict):
-        # One by one: msgspec does not say in which of a table's entries a mistake is.
-        specs = {name: _member(name, table, subject) for name, table in members.items()}
-        tree = {**tree, "members": {name: msgspec.to_builtins(spec) for name, spec in specs.items()}}
+def converted(tree: Mapping[str, Any], subject: str) -> Recipe:
+    """The recipe of resolved tables, as a version's provenance holds them. Raises RecipeError.
+
+    Data and members one by one: msgspec does not say in which of a table's entries a mistake is.
+    """
+    rest = {key: value for key, value in tree.items() if key not in ("data", "members")}
     try:
-        return msgspec.convert(tree, Recipe)
+        head = msgspec.convert(rest, Head)
     except msgspec.ValidationError as error:
         raise RecipeError(subject, [_plain(str(error))]) from error
+    source = _part("data", "source", tree.get("data"), SOURCES, subject)
+    members = tree.get("members", {})
+    if not isinstance(members, dict):
+        raise RecipeError(subject, [f"members: expected a table, got {type(members).__name__}"])
+    for name in members:
+        if not is_name(name):
+            raise RecipeError(subject, [name_problem("member", name)])
+    families = FAMILIES[source.domain]
+    specs = {name: _part(f"members.{name}", "family", table, families, subject) for name, table in members.items()}
+    fields = {name: getattr(head, name) for name in Head.__struct_fields__}
+    return Recipe(**fields, data=source, members=specs)
 
 
-def _member(name: str, table: Any, subject: str) -> MemberSpec:
-    """A member, over its family's own defaults: a changed number of epochs must not reset the learning rate."""
-    family = FAMILIES.get(str(table.get("family"))) if isinstance(table, dict) else None
-    if family is not None:
-        table = merged(msgspec.to_builtins(family()), table)
+def _part(where: str, tag: str, table: Any, known: Mapping[str, type[Part]], subject: str) -> Part:
+    """A table that `tag` tells apart, over its own defaults: new epochs must not reset the learning rate."""
+    if not isinstance(table, dict):
+        told = "is missing" if table is None else f"is {type(table).__name__}"
+        raise RecipeError(subject, [f"{where} {told}, expected a table with {tag!r}"])
+    kind = known.get(str(table.get(tag)))
+    if kind is None:
+        given = repr(table[tag]) if tag in table else "missing"
+        raise RecipeError(subject, [f"{where}.{tag} is {given}, expected one of {', '.join(sorted(known))}"])
+    table = merged(msgspec.to_builtins(kind()), table)
     try:
-        spec: MemberSpec = msgspec.convert(table, MemberSpec)
+        return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        problem = _plain(str(error), f"members.{name}")
-        if problem.endswith("missing required field `family`") or ".family: invalid value" in problem:
-            problem += f"; the families are {', '.join(sorted(FAMILIES))}"
-        elif problem.startswith(f"members.{name}: object contains unknown field") and family is not None:
-            problem += f"; its keys are {', '.join(family.__struct_fields__)}"
+        problem = _plain(str(error), where)
+        if problem.startswith(f"{where}: object contains unknown field"):
+            problem += f"; its keys are {', '.join(kind.__struct_fields__)}"
         raise RecipeError(subject, [problem]) from error
-    return spec
 
 
 def _plain(message: str, where: str = "") -> str:
@@ -178,16 +225,22 @@ def _plain(message: str, where: str = "") -> str:
 
 
 def _problems(recipe: Recipe) -> Iterator[str]:
-    if recipe.task != "classification":
-        yield f"task is {recipe.task!r}, recipes train classifications"
+    if recipe.task not in RULES:
+        yield f"task is {recipe.task!r}, recipes train {' or '.join(RULES)}"
+        return
     if not recipe.members:
         yield "members is empty, expected at least one"
     if recipe.fusion.quorum > len(recipe.members) > 0:
         yield f"fusion.quorum is {recipe.fusion.quorum}, more than the {len(recipe.members)} members"
-    if recipe.fusion.publish != "auto" and recipe.fusion.publish not in recipe.fusion.rules:
+    if strange := [rule for rule in recipe.rules if rule not in RULES[recipe.task]]:
+        yield f"fusion.rules has {', '.join(strange)}, a {recipe.task} takes {', '.join(RULES[recipe.task])}"
+    if recipe.fusion.publish != "auto" and recipe.fusion.publish not in recipe.rules:
         yield f"fusion.publish is {recipe.fusion.publish!r}, which is not among fusion.rules"
-    if len(set(recipe.fusion.rules)) < len(recipe.fusion.rules):
+    if len(set(recipe.rules)) < len(recipe.rules):
         yield "fusion.rules names a rule more than once"
+    metric, known = recipe.objective.metric, METRICS_OF[recipe.task]
+    if metric not in known:
+        yield f"fusion.metric is {metric!r}, a {recipe.task} takes {', '.join(known)}"
     if recipe.split.folds == 1:
         yield "split.folds is 1, expected 0 (fusion rows alone) or at least 2"
     if recipe.split.test + recipe.split.fusion >= 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -27,22 +27,27 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def fit(module: nn.Module, images: Tensor, target: Tensor, training: Training, loss: Loss, seed: int) -> nn.Module:
-    """`module` trained in place and set to evaluation. Raises TrainingError where the loss is not finite."""
+def fit(
+    module: nn.Module, inputs: Sequence[Tensor], target: Tensor, training: Training, loss: Loss, seed: int
+) -> nn.Module:
+    """`module` trained in place on tensors [n, …] in its order of arguments, and set to evaluation.
+
+    Augmentation is of the first of them, an image. Raises TrainingError where the loss is not finite.
+    """
     generator = torch.Generator().manual_seed(seed)
-    batches = max(1, len(images) // training.batch_rows)
+    batches = max(1, len(target) // training.batch_rows)
     optimiser = torch.optim.AdamW(module.parameters(), training.learning_rate, weight_decay=training.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, training.learning_rate, total_steps=training.epochs * batches, pct_start=_WARM_UP
     )
     module.train()
     for epoch in range(training.epochs):
-        order = torch.randperm(len(images), generator=generator)
+        order = torch.randperm(len(target), generator=generator)
         for index in order.tensor_split(batches):
-            batch = images[index]
+            batch = [tensor[index] for tensor in inputs]
             if training.augmentation is not None:
-                batch = distorted(batch, training.augmentation, generator)
-            value = loss(module(batch), target[index])
+                batch[0] = distorted(batch[0], training.augmentation, generator)
+            value = loss(module(*batch), target[index])
             optimiser.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

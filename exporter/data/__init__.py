@@ -1,11 +1,31 @@
 """Data sources, cleaning and splits. A recipe's `[data]` names its source."""
 
+from collections.abc import Mapping
+
 from exporter.data.cleaning import Cleaning, clean
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.digits import Digits
+from exporter.data.spec import Domain, Source
 from exporter.data.splits import Split, SplitSpec, split
 
-DataSpec = Digits
-"""Any source; a union once there is a second one."""
+SOURCES: Mapping[str, type[Source]] = {
+    str(source.__struct_config__.tag): source
+    for source in (
+        Digits,
+    )
+}  # fmt: skip
+"""The name in `[data] source` → the source."""
 
-__all__ = ["Cleaning", "DataSpec", "Dataset", "Digits", "Rows", "Split", "SplitSpec", "clean", "split"]
+__all__ = [
+    "SOURCES",
+    "Cleaning",
+    "Dataset",
+    "Digits",
+    "Domain",
+    "Rows",
+    "Source",
+    "Split",
+    "SplitSpec",
+    "clean",
+    "split",
+]

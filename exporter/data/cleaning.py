@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.data.dataset import Array, Dataset, Rows
+from exporter.data.dataset import TEST, Array, Dataset, Rows
 from exporter.errors import DataError
 
 Mask = NDArray[np.bool_]
@@ -27,10 +27,11 @@ class Cleaning:
 def clean(dataset: Dataset, on_bad_rows: Literal["error", "drop"]) -> tuple[Dataset, Cleaning]:
     """The dataset without bad rows and without copies, and what was left out.
 
-    Bad are rows that are not finite, out of the declared range or without a valid target. Of equal rows with one
-    target the first stays: a copy in two splits would be learned in one and rewarded in the other. Equal rows with
-    different targets all go: they teach nothing. Raises DataError for bad rows unless they are to be dropped, and
-    when a class has no row left.
+    Bad are rows that are not finite, out of the declared range or without a valid target. Where equal rows are
+    copies of one thing (`Dataset.unique`), the first stays of those with one target: a copy in two splits would be
+    learned in one and rewarded in the other. Equal rows of different classes all go: they teach nothing. Rows of
+    the data's own test part always stay, and what equals one of them goes. Raises DataError for bad rows unless
+    they are to be dropped, and when a class has no row left.
     """
     keep = np.ones(len(dataset.rows), dtype=np.bool_)
     dropped: dict[str, int] = {}
@@ -38,8 +39,9 @@ def clean(dataset: Dataset, on_bad_rows: Literal["error", "drop"]) -> tuple[Data
         if on_bad_rows == "error" and bad.any():
             raise DataError(f"{_rows(bad, dataset.rows)} {reason}")
         _drop(keep, bad, reason, dropped)
-    for reason, copies in _copies(dataset.rows, keep):
-        _drop(keep, copies, reason, dropped)
+    if dataset.unique:
+        for reason, copies in _copies(dataset.rows, keep, contradictions=bool(dataset.classes)):
+            _drop(keep, copies, reason, dropped)
     cleaned = replace(dataset, rows=dataset.rows.take(np.flatnonzero(keep)))
     _require_every_class(cleaned)
     return cleaned, Cleaning(int(keep.sum()), dropped)
@@ -51,11 +53,12 @@ def _bad_rows(dataset: Dataset) -> Iterator[tuple[str, Mask]]:
         if not np.issubdtype(array.dtype, np.number):
             continue
         flat = array.reshape(len(array), -1)
-        wild: Mask = np.logical_or.reduce(~np.isfinite(flat), axis=1)
+        unusable = np.isinf(flat) if name in dataset.may_miss else ~np.isfinite(flat)
+        wild: Mask = np.logical_or.reduce(unusable, axis=1)
         yield f"of input {name!r} have a value that is not finite", wild
         if name in dataset.ranges:
             low, high = dataset.ranges[name]
-            outside: Mask = np.logical_or.reduce((flat < low) | (flat > high), axis=1)
+            outside: Mask = np.logical_or.reduce((flat < low) | (flat > high), axis=1)  # NaN is neither
             yield f"of input {name!r} have a value outside {low:g} to {high:g}", outside & ~wild
     if dataset.classes:
         valid = (rows.target >= 0) & (rows.target < len(dataset.classes))
@@ -64,19 +67,25 @@ def _bad_rows(dataset: Dataset) -> Iterator[tuple[str, Mask]]:
         yield "have a target that is not finite", ~np.isfinite(rows.target)
 
 
-def _copies(rows: Rows, keep: Mask) -> Iterator[tuple[str, Mask]]:
+def _copies(rows: Rows, keep: Mask, *, contradictions: bool) -> Iterator[tuple[str, Mask]]:
     first: dict[bytes, int] = {}
     copies = np.zeros(len(rows), dtype=np.bool_)
     contradicting: set[bytes] = set()
     keys = [_key(rows.inputs, row) for row in range(len(rows))]
-    for row in np.flatnonzero(keep):
+    given = rows.part == TEST
+    tested = {keys[row] for row in np.flatnonzero(keep & given)}
+    leaked = np.array([key in tested for key in keys], dtype=np.bool_) & keep & ~given
+    for row in np.flatnonzero(keep & ~given & ~leaked):
         seen = first.setdefault(keys[row], int(row))
         copies[row] = seen != row
         if rows.target[seen] != rows.target[row]:
             contradicting.add(keys[row])
-    against = np.array([key in contradicting for key in keys], dtype=np.bool_) & keep
-    yield "equal another row but not its target", against
-    yield "equal an earlier row", copies & ~against
+    against = np.array([key in contradicting for key in keys], dtype=np.bool_) & keep & ~given & ~leaked
+    yield "equal a test row", leaked
+    if contradictions:
+        yield "equal another row but not its target", against
+        copies &= ~against
+    yield "equal an earlier row", copies
 
 
 def _key(inputs: Mapping[str, Array], row: int) -> bytes:

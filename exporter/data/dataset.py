@@ -13,27 +13,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_repo import Input
+from model_repo.manifest import Task
 
 Array = NDArray[Any]
+
+FREE, TEST, FUSION = 0, 1, 2
+"""What `Rows.part` says: ours to split, a test row of the data's own split, a validation row of it."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """n rows: `inputs` name → array [n, ...], `target` int64 [n] (class index) or float32 [n] (regression).
 
-    `ids` int64 [n] are the rows' places in the data as loaded: they name a row in messages and in the ledger.
+    `ids` int64 [n], ascending, are the rows' places in the data as loaded: they name a row in messages and in the
+    ledger. `part` int8 [n] is FREE, TEST or FUSION; `group` int64 [n] is what a ranking is made within (a user).
     """
 
     inputs: Mapping[str, Array]
     target: Array
     ids: NDArray[np.int64]
+    part: NDArray[np.int8]
+    group: NDArray[np.int64]
+
+    @staticmethod
+    def of(
+        inputs: Mapping[str, Array],
+        target: Array,
+        part: NDArray[np.int8] | None = None,
+        group: NDArray[np.int64] | None = None,
+    ) -> Rows:
+        """Rows numbered from 0; without `part` all are free, without `group` all are in one."""
+        n = len(target)
+        return Rows(
+            inputs,
+            target,
+            np.arange(n, dtype=np.int64),
+            np.zeros(n, dtype=np.int8) if part is None else part,
+            np.zeros(n, dtype=np.int64) if group is None else group,
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, index: NDArray[np.int64]) -> Rows:
         """The rows at `index`, in that order, copied."""
-        return Rows({name: array[index] for name, array in self.inputs.items()}, self.target[index], self.ids[index])
+        inputs = {name: array[index] for name, array in self.inputs.items()}
+        return Rows(inputs, self.target[index], self.ids[index], self.part[index], self.group[index])
+
+
+@dataclass(frozen=True)
+class TokenizerFile:
+    """A tokenizer that goes into the version: `entry` as the manifest will have it but for digest and size."""
+
+    entry: msgspec.Struct
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -41,21 +74,50 @@ class Dataset:
     """Rows of one task. `classes` is empty for a regression."""
 
     rows: Rows
+    """Their inputs are all tensors that a member may take: those of `inputs` and of `derived`."""
     classes: tuple[str, ...]
     inputs: tuple[Input, ...]
-    """The ensemble's inputs as the manifest declares them."""
+    """The ensemble's inputs as the manifest declares them: what clients send."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Lowest and highest value that an input may have, where there is such a thing."""
     edges: Mapping[str, Array] = field(default_factory=dict)
-    """Extreme rows per input, equally many: members must give the same answers to them before and after conversion."""
+    """Extreme rows per tensor, equally many: members must give the same answers to them before and after conversion."""
+    task: Task = "classification"
+    unique: bool = True
+    """Equal rows are copies of one thing (an image, a text); False where they are different cases (two people with
+    the same age and job)."""
+    may_miss: frozenset[str] = frozenset()
+    """Inputs in which NaN stands for a value that is missing."""
+    derived: tuple[Input, ...] = ()
+    """Tensors that the server makes from inputs before the members run: token ids."""
+    tokenizers: tuple[TokenizerFile, ...] = ()
+    """What makes them."""
+    context: Mapping[str, Array] = field(default_factory=dict)
+    """What all members may look up beside the rows: the edges of a graph, tables of users, a vocabulary."""
+
+    @property
+    def tensors(self) -> tuple[Input, ...]:
+        """Every tensor that a member may take."""
+        return self.inputs + self.derived
+
+    @property
+    def columns(self) -> int:
+        """C: the number of classes; 1 for a regression."""
+        return len(self.classes) or 1
 
     @cached_property
     def digest(self) -> str:
         """sha256 over declarations and every byte of the rows: equal data, equal digest, on every machine."""
-        found = hashlib.sha256(msgspec.json.encode([self.classes, self.inputs, sorted(self.ranges.items())]))
+        declared = [self.task, self.classes, self.inputs, self.derived, sorted(self.ranges.items())]
+        found = hashlib.sha256(msgspec.json.encode(declared))
         for name in sorted(self.rows.inputs):
             _add(found, name, self.rows.inputs[name])
-        _add(found, "target", self.rows.target)
+        for name in sorted(self.context):
+            _add(found, f"context {name}", self.context[name])
+        for tokenizer in self.tokenizers:
+            found.update(hashlib.sha256(tokenizer.data).digest())
+        for name, array in (("target", self.rows.target), ("part", self.rows.part), ("group", self.rows.group)):
+            _add(found, name, array)
         return found.hexdigest()
 
 

@@ -6,11 +6,12 @@ E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI 1998. Pix
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from exporter.data.dataset import Dataset, Rows
-from exporter.data.spec import Source
+from exporter.data.spec import Domain, Source
 from exporter.errors import DataError
 from model_repo import ImageInput, Input
 
@@ -22,6 +23,8 @@ INPUT = "image"
 class Digits(Source, frozen=True, kw_only=True, tag="digits"):
     """The digits; they come with scikit-learn, so there is no folder to give."""
 
+    domain: ClassVar[Domain] = "image"
+
     def load(self, folder: Path | None) -> Dataset:
         """All rows. Raises DataError where a data folder is given."""
         if folder is not None:
@@ -32,7 +35,7 @@ class Digits(Source, frozen=True, kw_only=True, tag="digits"):
         images = bunch.images.astype(np.float32)
         target = bunch.target.astype(np.int64)
         return Dataset(
-            rows=Rows({INPUT: images}, target, np.arange(len(target), dtype=np.int64)),
+            rows=Rows.of({INPUT: images}, target),
             classes=tuple(str(name) for name in bunch.target_names),
             inputs=(_declared(),),
             ranges={INPUT: (0.0, HIGHEST)},

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from exporter.data.dataset import FREE, FUSION, TEST, Rows
 from exporter.errors import DataError
 
 Index = NDArray[np.int64]
@@ -32,7 +33,11 @@ class SplitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers, ascending and disjoint; together all rows. `fold` int64 [len(fit)] is each fit row's fold."""
+    """Row numbers, ascending. `fold` int64 [len(fit)] is each fit row's fold.
+
+    The parts are disjoint and together all rows, but for golden rows of a data set with a test part of its own:
+    those are among the test rows, so that nothing is taken from what there is to fit.
+    """
 
     fit: Index
     fusion: Index
@@ -45,22 +50,35 @@ class Split:
         return {"fit": self.fit, "fusion": self.fusion, "test": self.test, "golden": self.golden}
 
 
-def split(strata: Index, spec: SplitSpec, seed: int, names: Sequence[str] = ()) -> Split:
-    """The split of rows whose classes are `strata` int64 [n]; one seed gives one split.
+def split(rows: Rows, spec: SplitSpec, seed: int, names: Sequence[str] = ()) -> Split:
+    """The split of the rows; one seed gives one split. `names` are the classes, none for a regression.
 
-    Each part has the classes in the proportion of all rows, to within one row. Raises DataError naming the class
-    that has too few rows: each needs one to test, one for the fusion, and one per fold (at least one) to fit.
+    Rows that the data set itself gives to a part are in that part. Of the rest each part has the classes in their
+    proportion, to within one row. Raises DataError naming the class that has too few rows: each needs one to test,
+    one for the fusion, and one per fold (at least one) to fit; for a regression all rows are one class.
     """
     rng = np.random.default_rng([seed, 0x5EED])
-    total = len(strata)
-    pools = [rng.permutation(np.flatnonzero(strata == label)) for label in range(int(strata.max()) + 1)]
+    strata = rows.target if names else np.zeros(len(rows), dtype=np.int64)
+    given = {"test": np.flatnonzero(rows.part == TEST), "fusion": np.flatnonzero(rows.part == FUSION)}
+    free = rows.part == FREE
+    total = int(free.sum())
+    labels = range(max(len(names), 1))
+    pools = [rng.permutation(np.flatnonzero(free & (strata == label))) for label in labels]
     wanted = {"test": round(total * spec.test), "fusion": round(total * spec.fusion), "golden": spec.golden}
+    wanted = {part: 0 if len(given.get(part, ())) else count for part, count in wanted.items()}
+    if len(given["test"]):
+        wanted["golden"] = 0
     parts: dict[str, list[Index]] = {}
-    for part, rows in wanted.items():
-        counts = allocate([len(pool) for pool in pools], rows, part)
+    for part, asked in wanted.items():
+        counts = allocate([len(pool) for pool in pools], asked, part)
         parts[part] = [pool[:count] for pool, count in zip(pools, counts, strict=True)]
         pools = [pool[count:] for pool, count in zip(pools, counts, strict=True)]
     parts["fit"] = pools
+    for part, index in given.items():
+        if len(index):
+            parts[part] = [index[strata[index] == label] for label in labels]
+    if len(given["test"]):
+        parts["golden"] = [rng.permutation(given["test"])[: spec.golden]]
     _require_enough(parts, max(1, spec.folds), names)
     joined = {part: np.sort(np.concatenate(found)).astype(np.int64) for part, found in parts.items()}
     return Split(**joined, fold=folds(strata[joined["fit"]], spec.folds, rng))
@@ -69,6 +87,8 @@ def split(strata: Index, spec: SplitSpec, seed: int, names: Sequence[str] = ()) 
 def allocate(available: Sequence[int], rows: int, part: str) -> list[int]:
     """How many of `rows` each class gives, in proportion to what it has: largest remainders, first class first."""
     total = sum(available)
+    if not rows:
+        return [0] * len(available)
     if rows >= total:
         raise DataError(f"the {part} split wants {rows} of {total} rows: nothing would be left to fit")
     exact = np.array(available) * (rows / total)
@@ -96,5 +116,5 @@ def _require_enough(parts: dict[str, list[Index]], fit_rows: int, names: Sequenc
     for part, least in needed.items():
         for label, rows in enumerate(parts[part]):
             if len(rows) < least:
-                name = names[label] if label < len(names) else str(label)
-                raise DataError(f"class {name!r} has {len(rows)} rows in the {part} split, at least {least} are needed")
+                subject = f"class {names[label]!r} has" if names else "there are"
+                raise DataError(f"{subject} {len(rows)} rows in the {part} split, at least {least} are needed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -12,8 +12,9 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array, Rows
+from exporter.errors import TrainingError
 from model_repo import Input
-from model_repo.manifest import Kind
+from model_repo.manifest import Kind, Task
 
 Device = Literal["cpu", "cuda"]
 Count = Annotated[int, Meta(ge=1)]
@@ -69,11 +70,22 @@ class Setting:
     """What a member is trained for; the same for all members of an ensemble but the seed."""
 
     inputs: tuple[Input, ...]
+    """Every tensor that a member may take: the ensemble's inputs and what the server derives from them."""
     ranges: Mapping[str, tuple[float, float]]
     columns: int
     """C: the number of classes; 1 for a regression."""
     seed: int
     device: Device = "cpu"
+    context: Mapping[str, Array] = field(default_factory=dict)
+    """What members may look up beside the rows; see `Dataset.context`."""
+    task: Task = "classification"
+
+    def input(self, name: str) -> Input:
+        """The tensor of that name. Raises TrainingError naming those there are."""
+        for entry in self.inputs:
+            if entry.name == name:
+                return entry
+        raise TrainingError(f"takes the tensor {name!r}, the data has {', '.join(e.name for e in self.inputs)}")
 
 
 class Trained(Protocol):
@@ -87,12 +99,20 @@ class Trained(Protocol):
         ...
 
     def to_onnx(self) -> bytes:
-        """The member as a normalised ONNX graph whose one output is [n, C]. Raises ConversionError."""
+        """The member as a normalised ONNX graph: any of the setting's tensors by their names, one output [n, C].
+
+        Raises ConversionError.
+        """
         ...
 
 
 class Family(Spec, frozen=True, kw_only=True, tag_field="family"):
-    """A member of a recipe; `family` chooses the subclass."""
+    """A member of a recipe; `family`, with what the rows are, chooses the subclass."""
+
+    @property
+    def family(self) -> str:
+        """The word in recipes, lists and manifests: `cnn`."""
+        return str(self.__struct_config__.tag)
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """The member trained on `rows`: deterministic for one seed, one thread. Raises TrainingError."""

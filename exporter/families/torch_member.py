@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Array, Rows
-from exporter.families.base import NETWORK, Setting, Trained, Training
+from exporter.families.base import NETWORK, Setting, Tolerance, Trained, Training
 from exporter.training import Loss, fit, seeded
 from model_repo.manifest import Kind
 
@@ -19,44 +19,83 @@ _BATCH_ROWS = 256
 
 
 class TorchMember:
-    """A module that maps the ensemble's inputs, in their declared order, to float32 [n, C]."""
+    """A module that maps the tensors named in `takes`, in that order, to float32 [n, C]; unnamed: all of them."""
 
-    tolerance = NETWORK
-
-    def __init__(self, module: nn.Module, setting: Setting, kind: Kind) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        setting: Setting,
+        kind: Kind,
+        takes: Sequence[str] = (),
+        tolerance: Tolerance = NETWORK,
+    ) -> None:
         self.kind: Kind = kind
-        self._module = module.cpu().eval()
-        self._setting = setting
+        self.tolerance = tolerance
+        self.module = module.cpu().eval()
+        self._inputs = tuple(setting.input(name) for name in takes) or setting.inputs
+        self._columns = setting.columns
 
     @torch.no_grad()
     def predict(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
         """float32 [n, C], computed in batches of at most 256 rows on the CPU."""
-        arrays = [torch.from_numpy(inputs[entry.name]) for entry in self._setting.inputs]
+        arrays = [torch.from_numpy(inputs[entry.name]) for entry in self._inputs]
         chunks = zip(*(torch.split(array, _BATCH_ROWS) for array in arrays), strict=True)
-        answers = [self._module(*chunk) for chunk in chunks]
+        answers = [self.module(*chunk) for chunk in chunks]
         found: NDArray[np.float32] = torch.cat(answers).numpy()
         return found
 
     def to_onnx(self) -> bytes:
         """The module as ONNX; raises ConversionError."""
-        return to_onnx(self._module, self._setting.inputs, self.kind, self._setting.columns)
+        return to_onnx(self.module, self._inputs, self.kind, self._columns)
 
 
-def train_classifier(build: Callable[[], nn.Module], rows: Rows, setting: Setting, training: Training) -> Trained:
+def train_classifier(
+    build: Callable[[], nn.Module], rows: Rows, setting: Setting, training: Training, takes: Sequence[str] = ()
+) -> Trained:
     """A member with logits from a module trained by cross-entropy."""
-    return TorchMember(train_module(build, rows, setting, training, cross_entropy), setting, "logits")
+    return TorchMember(train_module(build, rows, setting, training, cross_entropy, takes), setting, "logits", takes)
+
+
+def train_regressor(
+    build: Callable[[], nn.Module],
+    rows: Rows,
+    setting: Setting,
+    training: Training,
+    loss: Loss,
+    takes: Sequence[str] = (),
+) -> Trained:
+    """A member with a value [n, 1] from a module trained by `loss`, which gets [n, 1] and the targets [n]."""
+    return TorchMember(train_module(build, rows, setting, training, loss, takes), setting, "value", takes)
 
 
 def train_module(
-    build: Callable[[], nn.Module], rows: Rows, setting: Setting, training: Training, loss: Loss
+    build: Callable[[], nn.Module],
+    rows: Rows,
+    setting: Setting,
+    training: Training,
+    loss: Loss,
+    takes: Sequence[str] = (),
 ) -> nn.Module:
-    """The module that `build` makes under the seed, trained on one image input. Raises TrainingError."""
+    """The module that `build` makes under the seed, trained on the tensors in `takes` (unnamed: all).
+
+    Raises TrainingError.
+    """
     with seeded(setting.seed):
         module = build().to(setting.device)
-        (name,) = (entry.name for entry in setting.inputs)
-        images = torch.from_numpy(rows.inputs[name]).to(setting.device)
+        names = takes or [entry.name for entry in setting.inputs]
+        tensors = tuple(torch.from_numpy(rows.inputs[name]).to(setting.device) for name in names)
         target = torch.from_numpy(rows.target).to(setting.device)
-        return fit(module, images, target, training, loss, setting.seed)
+        return fit(module, tensors, target, training, loss, setting.seed)
+
+
+def squared_error(output: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference of values [n, 1]."""
+    return nn.functional.mse_loss(output[:, 0], target)
+
+
+def absolute_error(output: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of values [n, 1]."""
+    return nn.functional.l1_loss(output[:, 0], target)
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.data.dataset import Dataset
+from exporter.data.dataset import Array, Dataset
 from exporter.jobs import Job, Made
 from model_repo.manifest import Kind
 
@@ -21,14 +21,15 @@ Labels = NDArray[np.int64]
 class Ledger:
     """Raw outputs by the exported graphs, aligned by row id.
 
-    `rows` int64 [n] are row ids, ascending; `target` int64 [n]; `fold` int64 [n] the fold whose member answered,
-    -1 where the published member itself did; `outputs[k]` float32 [n, C] as `kinds[k]` says.
+    `rows` int64 [n] are row ids, ascending; `target` int64 [n] (classes) or float32 [n] (values); `fold` int64 [n]
+    the fold whose member answered, -1 where the published member itself did; `outputs[k]` float32 [n, C] as
+    `kinds[k]` says.
     """
 
     members: tuple[str, ...]
     kinds: tuple[Kind, ...]
     rows: Labels
-    target: Labels
+    target: Array
     fold: Labels
     outputs: tuple[NDArray[np.float32], ...]
 

@@ -10,10 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.data.dataset import Array
 from exporter.fusing.names import RuleName
 from exporter.fusing.stacking import FusionGraph, fit_stacker
 from exporter.fusing.temperature import calibrated, fit_temperature
-from exporter.fusing.weights import exponentiated_gradient, greedy_selection, pool_weights
+from exporter.fusing.weights import LOG_LOSS, exponentiated_gradient, greedy_selection, pool_weights, value_weights
+from exporter.objective import Objective
 from model_repo import Fallback, Fusion, Geometric, Mean, Median, Stacked, Vote, Weighted
 from model_repo.manifest import Kind
 from server.runtime.fusion import fuse
@@ -37,40 +39,44 @@ class FittedRule:
     stacker: FusionGraph | None = None
 
     def __call__(self, P: Floats) -> Floats:
-        """The fused answer float64 [n, C] of calibrated probabilities [K, n, C], as the server computes it."""
+        """The fused answer float64 [n, C] of calibrated answers [K, n, C], as the server computes it."""
         return fuse(self.fusion, P, self.weights, stacker=self.stacker)
 
 
-def fit_temperatures(raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], y: Labels) -> list[float]:
-    """Each member's temperature."""
+def fit_temperatures(raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], y: Array) -> list[float]:
+    """Each member's temperature; 1 for values."""
     return [fit_temperature(output, kind, y) for output, kind in zip(raw, kinds, strict=True)]
 
 
 def calibrated_stack(
     raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], temperatures: Sequence[float]
 ) -> Floats:
-    """Calibrated probabilities of all members, float64 [K, n, C]."""
+    """Calibrated probabilities, or values, of all members, float64 [K, n, C]."""
     return np.stack([calibrated(*member) for member in zip(raw, kinds, temperatures, strict=True)])
 
 
-def fit_rule(name: RuleName, P: Floats, y: Labels, costs: Sequence[float]) -> FittedRule:
-    """The rule fitted to calibrated probabilities of rows that no member was trained on; `costs` [K] break ties."""
+def fit_rule(
+    name: RuleName, P: Floats, y: Array, costs: Sequence[float], objective: Objective = LOG_LOSS
+) -> FittedRule:
+    """The rule fitted to calibrated answers of rows that no member was trained on; `costs` [K] break ties."""
     equal = np.full(len(P), 1 / len(P))
     match name:
         case "mean":
-            return _tempered(name, Mean(), equal, P, y)
+            return _tempered(name, Mean(), equal, P, y, objective)
         case "median":
-            return _tempered(name, Median(), equal, P, y)
+            return _tempered(name, Median(), equal, P, y, objective)
         case "vote":
-            return _tempered(name, Vote(), equal, P, y)
+            return _tempered(name, Vote(), equal, P, y, objective)
         case "weighted":
-            return _tempered(name, Weighted(), exponentiated_gradient(P, y), P, y)
+            classifies = objective.classifies
+            weights = exponentiated_gradient(P, y) if classifies else value_weights(P, y, objective.metric)
+            return _tempered(name, Weighted(), weights, P, y, objective)
         case "greedy":
-            return _tempered(name, Weighted(), greedy_selection(P, y, costs), P, y)
+            return _tempered(name, Weighted(), greedy_selection(P, y, costs, objective), P, y, objective)
         case "geometric":
-            return _tempered(name, Geometric(floor=POOL_FLOOR), pool_weights(P, y), P, y)
+            return _tempered(name, Geometric(floor=POOL_FLOOR), pool_weights(P, y), P, y, objective)
         case "stacked":
-            return _stacked(P, y)
+            return _stacked(P, y, objective)
 
 
 def single(member: int, members: int) -> FittedRule:
@@ -78,20 +84,28 @@ def single(member: int, members: int) -> FittedRule:
     return FittedRule("best single", Weighted(), np.eye(members)[member])
 
 
-def _stacked(P: Floats, y: Labels) -> FittedRule:
+def _stacked(P: Floats, y: Labels, objective: Objective) -> FittedRule:
     data = fit_stacker(P, y).to_onnx()
     # Where a member is missing the pool answers: of the fixed rules it is the nearest to a learned log-linear one.
-    pool = _tempered("geometric", Geometric(floor=POOL_FLOOR), pool_weights(P, y), P, y)
+    pool = _tempered("geometric", Geometric(floor=POOL_FLOOR), pool_weights(P, y), P, y, objective)
     fallback = pool.fusion
     assert isinstance(fallback, Fallback)
     fusion = Stacked(file=FUSION_FILE, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), fallback=fallback)
-    return _tempered("stacked", fusion, pool.weights, P, y, FusionGraph(data))
+    return _tempered("stacked", fusion, pool.weights, P, y, objective, FusionGraph(data))
 
 
 def _tempered(
-    name: str, fusion: Fusion, weights: Floats, P: Floats, y: Labels, stacker: FusionGraph | None = None
+    name: str,
+    fusion: Fusion,
+    weights: Floats,
+    P: Floats,
+    y: Array,
+    objective: Objective,
+    stacker: FusionGraph | None = None,
 ) -> FittedRule:
-    """The rule with the temperature that calibrates its own answer."""
+    """The rule with the temperature that calibrates its own answer; values have none."""
+    if not objective.classifies:
+        return FittedRule(name, fusion, weights, stacker)
     fused = fuse(fusion, P, weights, stacker=stacker)
     temperature = fit_temperature(fused, "probabilities", y)
     return FittedRule(name, msgspec.structs.replace(fusion, temperature=temperature), weights, stacker)

@@ -1,4 +1,4 @@
-"""Weights of the members by least log-loss: exponentiated gradient, greedy selection, and the logarithmic pool."""
+"""Weights of the members by least loss: exponentiated gradient, greedy selection, the logarithmic pool, values."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.data.dataset import Array
 from exporter.fusing.temperature import LOG_FLOOR, smoothed
-from exporter.metrics import FLOOR, log_loss
+from exporter.metrics import FLOOR
+from exporter.objective import MetricName, Objective
 from server.runtime.calibration import softmax
 
 Floats = NDArray[np.float64]
@@ -22,6 +24,11 @@ GAP = 1e-7
 
 SHRINKAGE = 0.01
 """Pull of the pool's weights towards equal ones; for members that are all alike, equal is the best guess."""
+
+VALUE_SHRINKAGE = 1e-4
+"""The same pull for values, whose loss is in units of the targets' variance."""
+
+LOG_LOSS = Objective("log_loss")
 
 _MAX_STEPS = 20_000
 
@@ -55,8 +62,42 @@ def exponentiated_gradient(P: Floats, y: Labels) -> Floats:
     return w
 
 
-def greedy_selection(P: Floats, y: Labels, costs: Sequence[float], steps: int = GREEDY_STEPS) -> Floats:
-    """Weights float64 [K] by Caruana's selection with replacement (2004) on the log-loss.
+def value_weights(P: Floats, y: Floats, metric: MetricName) -> Floats:
+    """Weights float64 [K] on the simplex for values [K, n, 1] with the least squared or absolute error.
+
+    Absolute errors are smoothed near zero (√(d² + ε²), ε a thousandth of the targets' spread), so that the problem
+    is smooth and convex; a small pull towards equal weights decides between members that are all alike.
+    """
+    from scipy.optimize import minimize
+
+    V = P[:, :, 0]
+    scale = max(float(y.std()), 1e-9)
+    equal = np.full(len(V), 1 / len(V))
+    width = 1e-3
+
+    def loss(w: Floats) -> tuple[float, Floats]:
+        d = (w @ V - y) / scale
+        if metric == "rmse":
+            value, slope = np.square(d).mean(), 2 * (V @ d) / (scale * len(y))
+        else:
+            root = np.sqrt(np.square(d) + width**2)
+            value, slope = root.mean(), V @ (d / root) / (scale * len(y))
+        pull = VALUE_SHRINKAGE * ((w - equal) ** 2).sum()
+        return float(value + pull), slope + 2 * VALUE_SHRINKAGE * (w - equal)
+
+    sums_to_one = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(len(w))}
+    options = {"maxiter": 500, "ftol": 1e-12}
+    found = minimize(
+        loss, equal, jac=True, bounds=[(0.0, 1.0)] * len(V), constraints=[sums_to_one], method="SLSQP", options=options
+    ).x
+    weights: Floats = np.clip(found, 0.0, None) / np.clip(found, 0.0, None).sum()
+    return weights
+
+
+def greedy_selection(
+    P: Floats, y: Array, costs: Sequence[float], objective: Objective = LOG_LOSS, steps: int = GREEDY_STEPS
+) -> Floats:
+    """Weights float64 [K] by Caruana's selection with replacement (2004) on the objective.
 
     Each step adds the member that helps the mean most. Ties go to a member that is in already, then to the cheaper
     one (`costs`, e.g. milliseconds), then to the first. The shortest selection with the least loss is kept.
@@ -65,7 +106,7 @@ def greedy_selection(P: Floats, y: Labels, costs: Sequence[float], steps: int = 
     total = np.zeros(P.shape[1:])
     trail: list[tuple[float, NDArray[np.int64]]] = []
     for step in range(1, steps + 1):
-        losses = [log_loss((total + p) / step, y) for p in P]
+        losses = [objective.of((total + p) / step, y) for p in P]
         best = min(losses)
         tied = [k for k, loss in enumerate(losses) if loss <= best + 1e-12]
         chosen = min(tied, key=lambda k: (counts[k] == 0, costs[k], k))

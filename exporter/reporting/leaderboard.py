@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from exporter.metrics import BINS, Metrics
+from exporter.objective import MetricName, columns_of, wording
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line: figures on the test split, and the log-loss on validation rows that nothing was fitted to."""
+    """One line: figures on the test split, and the metric on validation rows that nothing was fitted to."""
 
     name: str
     kind: Literal["member", "rule"]
     family: str = ""
     metrics: Metrics
-    validation_log_loss: float
+    validation_loss: float
 
 
 class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The report of one export."""
 
     ensemble: str
+    metric: MetricName
+    """What the ensemble was fitted for; less is better."""
     rows: tuple[Row, ...]
     published: str
     """The name of the rule that is published."""
     reason: str
     """Why this one."""
     best_single: str
-    """The member with the least log-loss on the test rows."""
+    """The member with the least metric on the test rows."""
     split: dict[str, int]
     """Rows of each part."""
     preset: str
@@ -50,6 +54,15 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         """The rules' rows."""
         return tuple(row for row in self.rows if row.kind == "rule")
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The figures that tables show, in order."""
+        return tuple(columns_of(self.metric, any(row.metrics.ndcg_at_10 is not None for row in self.rows)))
+
+    def loss(self, row: Row) -> float:
+        """The row's metric on the test rows."""
+        return row.metrics.figure(self.metric)
+
     def row(self, name: str) -> Row:
         """The row of a member or rule."""
         return next(row for row in self.rows if row.name == name)
@@ -66,26 +79,32 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         }
 
 
-_COLUMNS = ("accuracy", "log-loss", "ece", "brier", "ms/row", "validation")
+_NOTES = {
+    "log_loss": f"Log-loss in nats; ece over {BINS} equal-width bins of the confidence",
+    "rmse": "Figures in units of the target",
+    "mae": "Figures in units of the target",
+}
 
 
 def as_text(board: Leaderboard) -> str:
-    """The leaderboard as a plain table, best log-loss first within members and rules."""
-    lines = [_title(board), "", _line("", "", _COLUMNS), _line("", "", ["-" * len(name) for name in _COLUMNS])]
+    """The leaderboard as a plain table, the best first within members and rules."""
+    columns = [*map(wording, board.shown), "ms/row", "validation"]
+    lines = [_title(board), "", _line("", "", columns), _line("", "", ["-" * len(name) for name in columns])]
     for heading, rows in (("members", board.members()), ("rules", board.rules())):
         lines.append(heading)
-        lines += [_row_line(board, row) for row in sorted(rows, key=lambda row: row.metrics.log_loss)]
+        lines += [_row_line(board, row) for row in sorted(rows, key=board.loss)]
     split = ", ".join(f"{rows} {part}" for part, rows in board.split.items())
     lines += [
         "",
         f"* published: {board.reason}.   + best single member.",
         f"Rows: {split}. Seed {board.seed}, preset {board.preset}, {board.seconds:.0f} s.",
-        "Figures on the test rows; `validation` is the log-loss on rows that neither members nor rules were fitted to.",
-        f"Log-loss in nats; ece over {BINS} equal-width bins of the confidence; ms/row: median of one row alone on one",
+        f"Figures on the test rows; `validation` is the {wording(board.metric)} on rows that neither members nor rules",
+        f"were fitted to. {_NOTES[board.metric]}; ms/row: median of one row alone on one",
         "thread, for a rule with all members one after the other.",
         f"Weights: {_pairs(board.weights)}.",
-        f"Temperatures: {_pairs(board.temperatures)}.",
     ]
+    if board.metric == "log_loss":
+        lines.append(f"Temperatures: {_pairs(board.temperatures)}.")
     lines += [f"MISSED: {sentence}" for sentence in board.missed]
     return "\n".join(lines) + "\n"
 
@@ -96,24 +115,30 @@ def as_json(board: Leaderboard) -> bytes:
 
 
 def _title(board: Leaderboard) -> str:
-    fused, best = board.row(board.published).metrics, board.row(board.best_single).metrics
+    fused, best = board.row(board.published), board.row(board.best_single)
     return (
-        f"{board.ensemble}: {board.published} over {len(board.members())} members has log-loss {fused.log_loss:.4f} "
-        f"and accuracy {fused.accuracy:.4f}; best single {board.best_single} {best.log_loss:.4f} and "
-        f"{best.accuracy:.4f}"
+        f"{board.ensemble}: {board.published} over {len(board.members())} members has {_headline(board, fused)}; "
+        f"best single {board.best_single} {_headline(board, best)}"
     )
+
+
+def _headline(board: Leaderboard, row: Row) -> str:
+    """The metric and what people ask for next."""
+    second = "accuracy" if board.metric == "log_loss" else "ndcg_at_10" if "ndcg_at_10" in board.shown else None
+    told = f"{wording(board.metric)} {board.loss(row):.4f}"
+    return told if second is None else f"{told} and {wording(second)} {row.metrics.figure(second):.4f}"
 
 
 def _row_line(board: Leaderboard, row: Row) -> str:
     m = row.metrics
     mark = "*" if row.name == board.published else "+" if row.name == board.best_single else " "
-    figures = [f"{m.accuracy:.4f}", f"{m.log_loss:.4f}", f"{m.ece:.4f}", f"{m.brier:.4f}",
-               "" if m.latency_ms is None else f"{m.latency_ms:.3f}", f"{row.validation_log_loss:.4f}"]  # fmt: skip
+    figures = [f"{m.figure(name):.4f}" for name in board.shown]
+    figures += ["" if m.latency_ms is None else f"{m.latency_ms:.3f}", f"{row.validation_loss:.4f}"]
     return _line(f"{mark} {row.name}", row.family, figures)
 
 
-def _line(name: str, family: str, figures: tuple[str, ...] | list[str]) -> str:
-    return f"{name:<16}{family:<11}" + "".join(f"{figure:>11}" for figure in figures)
+def _line(name: str, family: str, figures: Sequence[str]) -> str:
+    return f"{name:<18}{family:<14}" + "".join(f"{figure:>11}" for figure in figures)
 
 
 def _pairs(values: dict[str, float]) -> str:

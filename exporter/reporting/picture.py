@@ -1,4 +1,4 @@
-"""The leaderboard as a picture: log-loss and latency of every member and rule, the published one marked."""
+"""The leaderboard as a picture: loss and latency of every member and rule, the published one marked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from exporter.objective import wording
 from exporter.reporting.leaderboard import Leaderboard, Row
 
 if TYPE_CHECKING:
@@ -37,23 +38,25 @@ def as_png(board: Leaderboard) -> bytes:
 
 def _ordered(board: Leaderboard) -> list[Row | None]:
     """Rules above members, best first in each, a gap (None) between."""
-    rules, members = (sorted(rows, key=lambda row: row.metrics.log_loss) for rows in (board.rules(), board.members()))
+    rules, members = (sorted(rows, key=board.loss) for rows in (board.rules(), board.members()))
     return [*rules, None, *members]
 
 
 def _draw_losses(axes: Axes, board: Leaderboard, rows: Sequence[Row | None]) -> None:
-    longest = max(row.metrics.log_loss for row in rows if row is not None)
+    longest = max(board.loss(row) for row in rows if row is not None)
     for place, row in enumerate(rows):
         if row is None:
             continue
-        loss = row.metrics.log_loss
+        loss = board.loss(row)
         axes.barh(place, loss, height=0.72, color=_colour(board, row), zorder=2)
         # What was expected from validation, as a tick on the bar: far apart means an unlucky split or a leak.
-        if row.validation_log_loss <= longest * 1.02:
-            axes.plot([row.validation_log_loss] * 2, [place - 0.36, place + 0.36], color=_INK, lw=1.2, zorder=3)
+        if row.validation_loss <= longest * 1.02:
+            axes.plot([row.validation_loss] * 2, [place - 0.36, place + 0.36], color=_INK, lw=1.2, zorder=3)
         strong = row.name in (board.published, board.best_single)
-        text = f"{loss:.4f}   accuracy {row.metrics.accuracy:.4f}   ece {row.metrics.ece:.4f}"
-        at = max(loss, row.validation_log_loss if row.validation_log_loss <= longest * 1.02 else 0.0)
+        text = f"{loss:.4f}   " + "   ".join(
+            f"{wording(name)} {row.metrics.figure(name):.4f}" for name in board.shown[:3] if name != board.metric
+        )
+        at = max(loss, row.validation_loss if row.validation_loss <= longest * 1.02 else 0.0)
         axes.text(
             at + longest * 0.015,
             place,
@@ -65,11 +68,13 @@ def _draw_losses(axes: Axes, board: Leaderboard, rows: Sequence[Row | None]) -> 
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             zorder=4,
         )
-    best = board.row(board.best_single).metrics.log_loss
+    best = board.loss(board.row(board.best_single))
     axes.axvline(best, color=_BEST, lw=1, ls=(0, (4, 3)), zorder=1)
     axes.set_yticks(range(len(rows)), ["" if row is None else _label(board, row) for row in rows])
     axes.set_xlim(0, longest * 1.62)
-    axes.set_xlabel("log-loss on the test rows (nats, lower is better);  | on validation;  dashed: best single member")
+    unit = "nats, " if board.metric == "log_loss" else ""
+    what = f"{wording(board.metric)} on the test rows ({unit}lower is better)"
+    axes.set_xlabel(f"{what};  | on validation;  dashed: best single member")
     axes.invert_yaxis()
     _plain(axes)
 
@@ -97,10 +102,10 @@ def _plain(axes: Axes) -> None:
 
 
 def _title(figure: Figure, board: Leaderboard) -> None:
-    fused, best = board.row(board.published).metrics, board.row(board.best_single).metrics
+    fused, best = board.loss(board.row(board.published)), board.loss(board.row(board.best_single))
     figure.suptitle(
-        f"{board.ensemble}: {board.published} over {len(board.members())} members, log-loss {fused.log_loss:.4f} "
-        f"against {best.log_loss:.4f} of the best single member ({board.best_single})",
+        f"{board.ensemble}: {board.published} over {len(board.members())} members, {wording(board.metric)} {fused:.4f} "
+        f"against {best:.4f} of the best single member ({board.best_single})",
         x=0.02, y=0.97, ha="left", va="top", fontsize=12, fontweight="bold", color=_INK,
     )  # fmt: skip
     split = ", ".join(f"{rows} {part}" for part, rows in board.split.items())

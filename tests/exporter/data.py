@@ -18,7 +18,7 @@ def dataset(
     rows = np.asarray(x, dtype=np.float32)
     target = np.asarray(y, dtype=np.int64)
     return Dataset(
-        rows=Rows({"x": rows}, target, np.arange(len(target), dtype=np.int64)),
+        rows=Rows.of({"x": rows}, target),
         classes=tuple(f"c{c}" for c in range(classes)),
         inputs=(Input(name="x", datatype="FP32", shape=(-1, rows.shape[1])),),
         ranges=ranges or {},

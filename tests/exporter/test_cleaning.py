@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from exporter.data.cleaning import clean
+from exporter.data.dataset import TEST, Dataset
 from exporter.errors import DataError
 from tests.exporter.data import dataset
 
@@ -68,3 +71,38 @@ def test_the_digest_sees_every_value_and_every_label() -> None:
     digests = {base.digest, dataset(changed, [0, 1, 0, 1]).digest, dataset(ROWS, [0, 1, 1, 1]).digest}
     assert len(digests) == 3
     assert dataset(ROWS, [0, 1, 0, 1]).digest == base.digest
+
+
+def with_parts(x: list[list[float]], y: list[int], part: list[int]) -> Dataset:
+    """Rows of which some are given to a part."""
+    data = dataset(x, y)
+    return replace(data, rows=replace(data.rows, part=np.array(part, dtype=np.int8)))
+
+
+def test_what_equals_a_test_row_goes_and_the_test_row_stays() -> None:
+    data = with_parts([ROWS[0], ROWS[1], ROWS[0], ROWS[2], ROWS[2]], [0, 1, 0, 1, 1], [0, 0, TEST, TEST, TEST])
+    cleaned, found = clean(data, "error")
+    assert cleaned.rows.ids.tolist() == [1, 2, 3, 4]
+    assert found.dropped == {"equal a test row": 1}
+
+
+def test_equal_rows_that_are_different_cases_stay() -> None:
+    data = replace(dataset([ROWS[0], ROWS[0], ROWS[1]], [0, 1, 1]), unique=False)
+    assert clean(data, "error")[1].dropped == {}
+
+
+def test_a_value_may_be_missing_where_the_data_says_so() -> None:
+    data = dataset([[np.nan, 1.0], ROWS[1]], [0, 1], ranges={"x": (0, 16)})
+    cleaned, _ = clean(replace(data, may_miss=frozenset({"x"})), "error")
+    assert len(cleaned.rows) == 2
+    infinite = replace(dataset([[np.inf, 1.0], ROWS[1]], [0, 1]), may_miss=frozenset({"x"}))
+    with pytest.raises(DataError, match="rows 0 of input 'x' have a value that is not finite"):
+        clean(infinite, "error")
+
+
+def test_equal_rows_with_different_values_both_stay_in_a_regression() -> None:
+    data = dataset([ROWS[0], ROWS[0], ROWS[0], ROWS[1]], [0, 1, 1, 1])
+    values = replace(data.rows, target=data.rows.target.astype(np.float32))
+    cleaned, found = clean(replace(data, rows=values, classes=(), task="regression"), "error")
+    assert cleaned.rows.ids.tolist() == [0, 3]
+    assert found.dropped == {"equal an earlier row": 2}

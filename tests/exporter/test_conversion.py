@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from exporter.conversion.tree_graph import below
 from exporter.data import Digits, clean
 from exporter.data.dataset import Dataset, Rows
-from exporter.families import Cnn, Family, Gru, Lstm, Pca, Retrieval, Setting, Training, Tree, Vit, Wavelet
+from exporter.families.base import Family, Setting, Training
+from exporter.families.image import Cnn, Gru, Lstm, Pca, Retrieval, Tree, Vit, Wavelet
 from exporter.inference import Graph
-from exporter.networks.haar import Haar
+from exporter.networks.image.haar import Haar
 from exporter.parity import Sweep, check_parity
 
 pytestmark = pytest.mark.timeout(300)  # the first conversion imports torch and its exporter

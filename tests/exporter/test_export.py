@@ -112,7 +112,7 @@ def test_the_reports_figures_are_those_of_the_published_version(run: Run) -> Non
     """Computed again from the repository alone, by formulas written out here."""
     recipe = parse_recipe(RECIPE.encode(), "small")
     data = clean(Digits().load(None), "error")[0]
-    test = data.rows.take(split(data.rows.target, recipe.split, recipe.seed).test)
+    test = data.rows.take(split(data.rows, recipe.split, recipe.seed, data.classes).test)
     version = run.repository.open("small", 1)
     ensemble = LoadedEnsemble.open(version, SessionPool(), RuntimeOptions(cores=1))
     answers = ensemble.predict(test.inputs, ["probabilities", "members"]).outputs
@@ -137,7 +137,7 @@ def test_the_reports_figures_are_those_of_the_published_version(run: Run) -> Non
 def test_nothing_was_fitted_on_test_or_golden_rows(run: Run) -> None:
     recipe = parse_recipe(RECIPE.encode(), "small")
     data = clean(Digits().load(None), "error")[0]
-    parts = split(data.rows.target, recipe.split, recipe.seed)
+    parts = split(data.rows, recipe.split, recipe.seed, data.classes)
     with np.load(run.report / "ledger.npz", allow_pickle=False) as ledger:
         rows, fold, target = ledger["rows"], ledger["fold"], ledger["target"]
         assert set(ledger["members"]) == {"pca", "trees", "retrieval"}

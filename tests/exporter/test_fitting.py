@@ -10,12 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from exporter.fusing.conformal import conformal_quantile
+from exporter.fusing.names import RuleName
 from exporter.fusing.rules import fit_rule
 from exporter.fusing.selection import choose
 from exporter.fusing.stacking import CLIP, FusionGraph, fit_stacker
 from exporter.fusing.temperature import fit_temperature
-from exporter.fusing.weights import exponentiated_gradient, greedy_selection, pool_weights
+from exporter.fusing.weights import exponentiated_gradient, greedy_selection, pool_weights, value_weights
 from exporter.metrics import log_loss
+from exporter.objective import MetricName, Objective
 from model_repo import Stacked
 from server.runtime.calibration import calibrate
 
@@ -167,6 +169,38 @@ def test_the_rule_within_one_standard_error_that_is_named_first_is_chosen() -> N
     losses["trusted"] += noise.mean() + 0.0005 - losses["trusted"].mean()
     assert choose(losses, "cnn", noise + 0.5, "auto")[0] == "trusted"
     assert choose({**losses, "trusted": noise + 0.3}, "cnn", noise + 0.5, "auto")[0] == "least"
+
+
+def values(rows: int = 400) -> tuple[Floats, Floats]:
+    """Three members of one target [3, rows, 1] with noise of 0.2, 0.5 and 2, the second 0.5 too high."""
+    rng = np.random.default_rng(6)
+    y = rng.normal(3, 2, rows)
+    noise = rng.normal(0, 1, (3, rows)) * np.array([[0.2], [0.5], [2.0]])
+    return (y + noise + np.array([[0.0], [0.5], [0.0]]))[:, :, None], y
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_weights_of_values_are_as_good_as_the_best_of_a_fine_grid(metric: MetricName) -> None:
+    P, y = values()
+    objective = Objective(metric)
+    w = value_weights(P, y, metric)
+    assert w.sum() == pytest.approx(1)
+    assert (w >= 0).all()
+    steps = np.linspace(0, 1, 51)
+    grid = [(a, b, 1 - a - b) for a, b in itertools.product(steps, steps) if a + b <= 1 + 1e-12]
+    best = min(objective.of(np.tensordot(g, P, 1), y) for g in grid)
+    assert objective.of(np.tensordot(w, P, 1), y) <= best + 1e-4
+
+
+@pytest.mark.parametrize("name", ["mean", "weighted", "greedy", "median"])
+def test_every_rule_of_values_has_no_temperature_and_the_learned_ones_beat_each_member(name: RuleName) -> None:
+    P, y = values()
+    objective = Objective("mae")
+    rule = fit_rule(name, P, y, [1, 1, 1], objective)
+    assert rule.fusion.temperature == 1
+    assert rule(P).shape == (len(y), 1)
+    if name in ("weighted", "greedy"):
+        assert objective.of(rule(P), y) <= min(objective.of(p, y) for p in P)
 
 
 def test_no_rule_is_chosen_that_is_worse_than_the_best_single_member() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporter.metrics import accuracy, brier, calibration_error, log_loss, measure
+from exporter.metrics import accuracy, brier, calibration_error, log_loss, measure, measure_values, ndcg
 
 
 @pytest.fixture
@@ -58,3 +58,30 @@ def test_a_certain_and_right_answer_has_no_loss_at_all() -> None:
 
 def test_a_certain_and_wrong_answer_costs_as_much_as_float32_can_tell() -> None:
     assert log_loss(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-math.log(1e-7))
+
+
+def test_values_are_measured_as_scikit_learn_does() -> None:
+    from sklearn.metrics import mean_absolute_error, ndcg_score, root_mean_squared_error
+
+    rng = np.random.default_rng(2)
+    y, v = rng.integers(1, 6, 240).astype(np.float64), rng.normal(3, 1, 240)
+    group = np.repeat(np.arange(12), 20)
+    order = rng.permutation(240)
+    found = measure_values(v[order], y[order], group[order])
+    assert found.rmse == pytest.approx(root_mean_squared_error(y, v))
+    assert found.mae == pytest.approx(mean_absolute_error(y, v))
+    gains = (np.exp2(y) - 1).reshape(12, 20)
+    assert found.ndcg_at_10 == pytest.approx(ndcg_score(gains, v.reshape(12, 20), k=10))
+
+
+def test_equal_scores_share_their_gains_whatever_the_order_of_the_rows() -> None:
+    group = np.zeros(4, dtype=np.int64)
+    y = np.array([5.0, 1.0, 3.0, 2.0])
+    assert ndcg(np.ones(4), y, group) == pytest.approx(ndcg(np.ones(4), y[::-1], group))
+    assert ndcg(y, y, group) == 1.0
+    assert ndcg(-y, y, group) < ndcg(np.ones(4), y, group) < 1.0
+
+
+def test_one_group_has_no_ranking_to_report() -> None:
+    y = np.array([1.0, 2.0])
+    assert measure_values(y, y, np.zeros(2, dtype=np.int64)).ndcg_at_10 is None

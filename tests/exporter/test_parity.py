@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def sweep() -> Sweep:
     x = np.random.default_rng(1).normal(size=(40, 4)).astype(np.float32)
     y = (x @ W).argmax(axis=1).astype(np.int64)
     edges = {"x": np.array([[0, 0, 0, 0], [9, 9, 9, 9]], dtype=np.float32)}
-    return Sweep.of(Rows({"x": x}, y, np.arange(100, 140)), edges)
+    return Sweep.of(replace(Rows.of({"x": x}, y), ids=np.arange(100, 140)), edges)
 
 
 def member(feeds: Feeds) -> NDArray[np.float32]:

@@ -12,8 +12,8 @@ import pytest
 from exporter.catalogue import find_recipe, shipped
 from exporter.cli import main
 from exporter.errors import RecipeError
-from exporter.families import Cnn, Gru, Tree
-from exporter.recipe import merged, overridden, parse_recipe, read_recipe
+from exporter.families.image import Cnn, Gru, Tree
+from exporter.recipe import converted, merged, overridden, parse_recipe, read_recipe
 
 SMALL = b"""
 name = "small"
@@ -63,8 +63,8 @@ def test_an_override_can_be_text_without_quotes_or_any_toml() -> None:
         ("members.a.training.epochs=ten", "members.a.training.epochs: expected `int`, got `str`"),
         ("members.a.training.epochs=0", "members.a.training.epochs: expected `int` >= 1"),
         ("members.a.hiden=3", "unknown field `hiden`; its keys are hidden, dropout, training"),
-        ("members.c.width=3", "members.c: object missing required field `family`; the families are cnn, "),
-        ("members.a.family=rnn", "members.a.family: invalid value 'rnn'; the families are cnn, "),
+        ("members.c.width=3", "members.c.family is missing, expected one of cnn, "),
+        ("members.a.family=rnn", "members.a.family is 'rnn', expected one of cnn, "),
         ("split.test=1.5", "split.test: expected `float` < 1.0"),
         ("split.tset=0.3", "split: object contains unknown field `tset`"),
         ("fusion.rules=['max']", "invalid enum value 'max'"),
@@ -86,6 +86,7 @@ def test_a_wrong_override_is_named(override: str, message: str) -> None:
     [
         ("quorum = 3", "fusion.quorum is 3, more than the 2 members"),
         ('rules = ["mean"]\npublish = "vote"', "fusion.publish is 'vote', which is not among fusion.rules"),
+        ('metric = "rmse"', "fusion.metric is 'rmse', a classification takes log_loss"),
         ('rules = ["mean", "mean"]', "fusion.rules names a rule more than once"),
         ("rules = []", "fusion.rules: expected `array` of length >= 1"),
     ],
@@ -104,7 +105,7 @@ def test_a_recipe_that_makes_no_sense_is_refused(change: str, message: str) -> N
         (b'name = "x"', "the recipe: object missing required field"),
         (SMALL.replace(b"presets.fast", b"presets.quick"), "presets.quick is unknown, expected one of fast"),
         (SMALL.replace(b"epochs = 3", b"epoch = 3"), "preset fast: members.a.training: object contains unknown field"),
-        (SMALL.replace(b'source = "digits"', b'source = "mnist"'), "data.source: invalid value 'mnist'"),
+        (SMALL.replace(b'source = "digits"', b'source = "mnist"'), "data.source is 'mnist', expected one of "),
     ],
 )
 def test_a_broken_file_is_one_clear_line(data: bytes, message: str) -> None:
@@ -133,9 +134,18 @@ def test_every_shipped_recipe_stands_under_every_preset(name: str, preset: str) 
 def test_a_resolved_recipe_is_the_same_recipe_again() -> None:
     """It is stored in the version, so that the same export can be asked for."""
     recipe = read_recipe(find_recipe("digits"), "best", ["seed=7"])
-    again = msgspec.convert(msgspec.json.decode(msgspec.json.encode(recipe)), type(recipe))
+    again = converted(msgspec.json.decode(msgspec.json.encode(recipe)), "stored")
     assert again == recipe
     assert isinstance(again.members["cnn"], Cnn)
+
+
+def test_a_regression_takes_the_rules_and_metrics_of_values() -> None:
+    values = SMALL.replace(b'task = "classification"', b'task = "regression"')
+    assert parse_recipe(values, "values").objective.metric == "rmse"
+    assert parse_recipe(values, "values").rules == ("weighted", "greedy", "mean", "median")
+    assert parse_recipe(values + b'[fusion]\nmetric = "mae"\n', "values").objective.metric == "mae"
+    with pytest.raises(RecipeError, match="fusion.rules has vote, a regression takes weighted, greedy, mean, median"):
+        parse_recipe(values + b'[fusion]\nrules = ["mean", "vote"]\n', "values")
 
 
 def test_merging_changes_neither_side() -> None:

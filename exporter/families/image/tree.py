@@ -26,6 +26,6 @@ class Tree(Family, frozen=True, kw_only=True, tag="tree"):
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with probabilities."""
-        from exporter.families.tree_member import train_trees
+        from exporter.families.image.tree_member import train_trees
 
         return train_trees(self, rows, setting)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
-from exporter.networks.pixels import Frame, Pixels, planes
+from exporter.networks.image.pixels import Frame, Pixels, planes
 
 _FLOOR = 0.05
 """Added to each component's standard deviation: the weakest are noise and would be blown up by whitening."""

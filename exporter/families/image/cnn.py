@@ -17,8 +17,8 @@ class Cnn(Family, frozen=True, kw_only=True, tag="cnn"):
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with logits."""
         from exporter.families.torch_member import train_classifier
-        from exporter.networks.cnn import ConvolutionalNetwork
-        from exporter.networks.pixels import frame_of
+        from exporter.networks.image.cnn import ConvolutionalNetwork
+        from exporter.networks.image.pixels import frame_of
 
         frame = frame_of(setting)
         build = lambda: ConvolutionalNetwork(frame, setting.columns, self.width, self.dropout)  # noqa: E731

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
-from exporter.networks.cnn import convolution
-from exporter.networks.pixels import Frame, Pixels
+from exporter.networks.image.cnn import convolution
+from exporter.networks.image.pixels import Frame, Pixels
 from exporter.training import Loss
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
-from exporter.networks.pixels import Frame, Pixels, planes
+from exporter.networks.image.pixels import Frame, Pixels, planes
 
 _FLOOR = 0.05
 """Added to each coefficient's standard deviation: a border pixel that is always blank stays small."""

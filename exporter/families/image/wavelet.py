@@ -21,8 +21,8 @@ class Wavelet(Family, frozen=True, kw_only=True, tag="wavelet"):
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with logits. Raises TrainingError when the image cannot be halved `levels` times."""
         from exporter.families.torch_member import train_classifier
-        from exporter.networks.haar import WaveletNetwork, coefficient_scale
-        from exporter.networks.pixels import frame_of
+        from exporter.networks.image.haar import WaveletNetwork, coefficient_scale
+        from exporter.networks.image.pixels import frame_of
 
         frame = frame_of(setting)
         scale = coefficient_scale(frame, rows, self.levels)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from exporter.conversion.tree_graph import forest_to_onnx, lightgbm_to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.families.base import TREES, Setting
-from exporter.networks.pixels import Frame, frame_of
+from exporter.networks.image.pixels import Frame, frame_of
 from exporter.training import distorted
 from model_repo.manifest import Kind
 
 if TYPE_CHECKING:
-    from exporter.families.tree import Tree
+    from exporter.families.image.tree import Tree
 
 
 class TreeMember:

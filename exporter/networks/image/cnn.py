@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from exporter.networks.pixels import Frame, Pixels
+from exporter.networks.image.pixels import Frame, Pixels
 
 
 class ConvolutionalNetwork(nn.Module):

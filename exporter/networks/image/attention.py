@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from exporter.errors import TrainingError
-from exporter.networks.pixels import Frame, Pixels
+from exporter.networks.image.pixels import Frame, Pixels
 
 
 class VisionTransformer(nn.Module):

@@ -23,8 +23,8 @@ class Retrieval(Family, frozen=True, kw_only=True, tag="retrieval"):
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with probabilities."""
         from exporter.families.torch_member import TorchMember, train_module
-        from exporter.networks.pixels import frame_of
-        from exporter.networks.retrieval import Embedding, NeighbourIndex, contrastive_loss
+        from exporter.networks.image.pixels import frame_of
+        from exporter.networks.image.retrieval import Embedding, NeighbourIndex, contrastive_loss
 
         frame = frame_of(setting)
         build = lambda: Embedding(frame, self.width, self.dimensions)  # noqa: E731

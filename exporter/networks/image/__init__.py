@@ -1,0 +1,1 @@
+"""Image networks: torch modules on [n, c, h, w]."""
