@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-LoadReason = Literal["manifest", "integrity", "memory", "session", "provider", "signature", "golden"]
+LoadReason = Literal["manifest", "integrity", "memory", "session", "provider", "tokenizer", "signature", "golden"]
 
 
 class ServerError(Exception):

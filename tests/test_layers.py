@@ -71,6 +71,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "lightgbm": ("exporter",),
     "pywt": ("exporter",),
     "matplotlib": ("exporter", "loadtest"),
+    "tokenizers": ("server.runtime.tokenizing", "exporter"),
     "litestar": ("server.http", "server.__main__"),
     "uvicorn": ("server.http", "server.front", "server.__main__"),
     "prometheus_client": ("server.metrics",),

@@ -20,10 +20,11 @@ from server.runtime.outputs import DEFAULT_OUTPUTS, Answers, output_specs
 from server.runtime.planning import Planning
 from server.runtime.plans import Closed, Plan, Sequential, Slot
 from server.runtime.pool import SessionPool
-from server.runtime.prediction import OutputSpec, Prediction
+from server.runtime.prediction import Execution, MemberFailure, OutputSpec, Prediction
 from server.runtime.sessions import Session
 from server.runtime.signature import Signature, problems
 from server.runtime.stacking import Fuser, fuser
+from server.runtime.tokenizing import TextError, Tokenizing
 
 
 class LoadedEnsemble:
@@ -35,7 +36,13 @@ class LoadedEnsemble:
     """
 
     def __init__(
-        self, opening: Opening, slots: tuple[Slot, ...], fuse: Fuser, options: RuntimeOptions, held: ExitStack
+        self,
+        opening: Opening,
+        tokenizing: Tokenizing,
+        slots: tuple[Slot, ...],
+        fuse: Fuser,
+        options: RuntimeOptions,
+        held: ExitStack,
     ) -> None:
         manifest = opening.version.manifest
         self.manifest: Manifest = manifest
@@ -46,6 +53,7 @@ class LoadedEnsemble:
         self.outputs: Mapping[str, OutputSpec] = output_specs(manifest)
         self.default_outputs = DEFAULT_OUTPUTS[manifest.task]
         self._opening = opening
+        self._tokenizing = tokenizing
         self._slots = slots
         self._fuse = fuse
         self._options = options
@@ -62,7 +70,7 @@ class LoadedEnsemble:
     def open(cls, version: Version, pool: SessionPool, options: RuntimeOptions) -> LoadedEnsemble:
         """Load the version's sessions, shared with whoever has them loaded, and check their signatures.
 
-        Raises LoadError 'integrity', 'session', 'provider' or 'signature', and then nothing stays acquired.
+        Raises LoadError 'integrity', 'session', 'provider', 'tokenizer' or 'signature'; nothing stays acquired then.
         """
         manifest = version.manifest
         with ExitStack() as held:
@@ -70,7 +78,7 @@ class LoadedEnsemble:
             slots = tuple(opening.slot(member) for member in manifest.members)
             stacker = opening.stacker(manifest.fusion) if isinstance(manifest.fusion, Stacked) else None
             _check_signature(manifest, slots, stacker)
-            return cls(opening, slots, fuser(manifest, stacker), options, held.pop_all())
+            return cls(opening, Tokenizing.open(version), slots, fuser(manifest, stacker), options, held.pop_all())
 
     @property
     def plan(self) -> str:
@@ -116,7 +124,9 @@ class LoadedEnsemble:
         """Measure plans and layouts on golden rows, keep the best and warm up every batch size in use."""
         rows = self._golden_rows()
         planning = Planning(self._opening, self._slots, self._options, self._held)
-        chosen = planning.choose(rows.feeds, lambda plan, feeds: self._predict(plan, feeds, self.default_outputs))
+        # Token ids are in the golden rows for the plans' own checks; predictions make them anew, so that it is timed.
+        golden = self._tokenizing(rows.feeds)
+        chosen = planning.choose(golden, lambda plan, feeds: self._predict(plan, feeds, self.default_outputs))
         self._plan, self._choice, self._slots = chosen.plan, chosen.choice, chosen.slots
         self._separate = Sequential(chosen.slots)
         self.lanes, self.threads = chosen.choice.layout.lanes, chosen.choice.layout.threads
@@ -132,12 +142,12 @@ class LoadedEnsemble:
     def _predict(self, plan: Plan, feeds: Feeds, outputs: Collection[str]) -> Prediction:
         started = perf_counter()
         rows = len(next(iter(feeds.values())))
-        execution = plan.run(feeds)
+        execution = self._execution(plan, feeds)
         computed = perf_counter()
         stack = self._alignment.stack(execution.raw, rows)
         if stack.answered is not None and not execution.seconds:
             # One graph for all: run the members one by one, so that only one of them is blamed.
-            execution = self._separate.run(feeds)
+            execution = self._execution(self._separate, feeds)
             computed = perf_counter()
             stack = self._alignment.stack(execution.raw, rows)
         P, answered = stack.P, stack.answered
@@ -152,6 +162,14 @@ class LoadedEnsemble:
             computed - started,
             perf_counter() - computed,
         )
+
+    def _execution(self, plan: Plan, feeds: Feeds) -> Execution:
+        """Each member's raw output to the feeds; none where a text of the batch cannot be encoded."""
+        try:
+            return plan.run(self._tokenizing(feeds))
+        except TextError as error:
+            failures = [MemberFailure(slot.member.name, "invalid_input", str(error)) for slot in self._slots]
+            return Execution([None] * len(failures), tuple(failures), (0.0,) * len(failures))
 
     def _usable(self, answered: Mask) -> Mask | None:
         """Rows for which the quorum holds and every required member answered; None when all are."""
@@ -176,7 +194,7 @@ class LoadedEnsemble:
         for start in range(0, rows.rows, self.manifest.batching.max_batch_rows):
             stop = start + self.manifest.batching.max_batch_rows
             feeds = {name: array[start:stop] for name, array in rows.feeds.items()}
-            execution = self._separate.run(feeds)
+            execution = self._execution(self._separate, feeds)
             stack = self._alignment.stack(execution.raw, min(stop, rows.rows) - start)
             answer, failures = self._fuse(stack.P, stack.answered)
             members.append(stack.P.transpose(1, 0, 2))

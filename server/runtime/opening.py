@@ -126,7 +126,14 @@ class Opening:
         members = tuple(
             (self._key(member, 1), tuple(sorted(member.inputs.items())), member.output) for member in manifest.members
         )
-        return members, manifest.batching.max_batch_rows, options.cores, options.lanes, options.plan
+        return (
+            members,
+            manifest.tokenizers,
+            manifest.batching.max_batch_rows,
+            options.cores,
+            options.lanes,
+            options.plan,
+        )
 
     def _member_threads(self) -> dict[str, int]:
         members = self.version.manifest.members

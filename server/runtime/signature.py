@@ -36,7 +36,7 @@ def problems(manifest: Manifest, members: Mapping[str, Signature], fusion: Signa
 
 def member_problems(manifest: Manifest, member: Member, signature: Signature) -> list[str]:
     """What is wrong with one member: predicates to its name, as `gives [n, 9], the manifest says [n, 10]`."""
-    declared = {entry.name: entry for entry in manifest.inputs}
+    declared = sources(manifest)
     found: list[str] = []
     for entry in signature.inputs:
         source = member.inputs.get(entry.name, entry.name)
@@ -51,6 +51,15 @@ def member_problems(manifest: Manifest, member: Member, signature: Signature) ->
         if name not in known
     ]
     return [*found, *_output_problems(manifest, member, signature.outputs)]
+
+
+def sources(manifest: Manifest) -> dict[str, Input]:
+    """What models may take: the ensemble's inputs, and the tensors of its tokenizers as if they were inputs."""
+    derived = [
+        Input(name=entry.name, datatype="INT64", shape=(-1, -1) if entry.stride is None else (-1, -1, -1))
+        for entry in manifest.tokenizers
+    ]
+    return {entry.name: entry for entry in (*manifest.inputs, *derived)}
 
 
 def fusion_problems(manifest: Manifest, signature: Signature) -> list[str]:
@@ -76,6 +85,10 @@ def _unused(manifest: Manifest, members: Mapping[str, Signature]) -> Iterator[st
         for member in manifest.members
         for entry in members[member.name].inputs
     }
+    for tokenizer in manifest.tokenizers:
+        if tokenizer.name not in used:
+            yield f"tokenizer {tokenizer.name!r} is taken by no member"
+    used |= {tokenizer.input for tokenizer in manifest.tokenizers}
     for entry in manifest.inputs:
         if entry.name not in used:
             yield f"input {entry.name!r} of the ensemble is taken by no member"
