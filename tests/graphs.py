@@ -43,6 +43,19 @@ def softmax_linear(
     return _renamed(_built(nodes, inputs, outputs, constants, opset=opset), "x", input_name)
 
 
+def heads(trunk: ArrayLike, weights: Sequence[ArrayLike]) -> bytes:
+    """y0, y1, … = softmax(tanh(x T) W_k): one trunk [F, H] and several heads [H, C] in one file."""
+    T = np.asarray(trunk, dtype=np.float32)
+    Ws = [np.asarray(W, dtype=np.float32) for W in weights]
+    nodes = [helper.make_node("MatMul", ["x", "T"], ["xT"]), helper.make_node("Tanh", ["xT"], ["hidden"])]
+    for k in range(len(Ws)):
+        nodes.append(helper.make_node("MatMul", ["hidden", f"W{k}"], [f"z{k}"]))
+        nodes.append(helper.make_node("Softmax", [f"z{k}"], [f"y{k}"], axis=1))
+    outputs: list[Tensor] = [(f"y{k}", FLOAT, ["n", W.shape[1]]) for k, W in enumerate(Ws)]
+    constants = {"T": T} | {f"W{k}": W for k, W in enumerate(Ws)}
+    return _built(nodes, [("x", FLOAT, ["n", T.shape[0]])], outputs, constants)
+
+
 def sigmoid_linear(weights: ArrayLike, bias: ArrayLike | None = None, *, rank: int = 2) -> bytes:
     """y = sigmoid(x W + b) for W [F, 1]: a binary classifier with one column, [n, 1] or (`rank` 1) [n]."""
     nodes, inputs, _, constants = _linear(weights, bias, "z")

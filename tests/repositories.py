@@ -49,6 +49,8 @@ class Spec:
     required: bool = False
     providers: Sequence[Provider] | None = None
     external: Mapping[str, bytes] = field(default_factory=dict)
+    file: str | None = None
+    """The file's name where several members share it; else the member's."""
 
 
 def publish(
@@ -63,6 +65,7 @@ def publish(
     golden: Mapping[str, Array] | None = None,
     atol: float = 1e-4,
     files: Mapping[str, bytes] | None = None,
+    more: Mapping[str, bytes] | None = None,
     **fields: Any,
 ) -> int:
     """Publish `members` (name → ONNX bytes or Spec) as the next version, or as `version`; gives its number.
@@ -73,14 +76,18 @@ def publish(
     in float64; arrays in `golden` replace the computed ones, to publish a version that must be refused; `atol`
     is their tolerance.
     `stacker` is `fusion.onnx` of a Stacked fusion, whose file fields are filled in here. `files` replaces the
-    content of a file after its digest was taken (a path inside the version folder): a damaged version.
+    content of a file after its digest was taken (a path inside the version folder): a damaged version. `more` are
+    files that `fields` name: of detectors and extras.
     """
     specs = {key: value if isinstance(value, Spec) else Spec(value) for key, value in members.items()}
     with Repository(root).stage(name) as staging:
         number = version or staging.next_version
         draft = _draft(name, number, specs, fusion, fields)
         draft = _with_fusion(draft, staging, stacker)
-        entries = tuple(_added(staging, spec, draft.members[k]) for k, spec in enumerate(specs.values()))
+        for path, content in (more or {}).items():
+            staging.add(path, content)
+        known: dict[str, File] = {}
+        entries = tuple(_added(staging, spec, draft.members[k], known) for k, spec in enumerate(specs.values()))
         draft = msgspec.structs.replace(draft, members=entries)
         arrays = golden_arrays(draft, specs, feeds or sample_feeds(draft), stacker) | dict(golden or {})
         draft = msgspec.structs.replace(draft, golden=_golden(staging, arrays, atol))
@@ -151,7 +158,7 @@ def _member(name: str, spec: Spec, session: Session, task: Task) -> Member:
     default: Kind = "probabilities" if task == "classification" else "value"
     return Member(
         name=name,
-        file=f"members/{name}.onnx",
+        file=f"members/{spec.file or name}.onnx",
         sha256=DIGEST,
         bytes=0,
         output=_output(session, spec).name,
@@ -185,8 +192,10 @@ def _inputs(specs: Mapping[str, Spec], sessions: Mapping[str, Session]) -> tuple
     return tuple(found.values())
 
 
-def _added(staging: Staging, spec: Spec, member: Member) -> Member:
-    file = staging.add(member.file, spec.data)
+def _added(staging: Staging, spec: Spec, member: Member, known: dict[str, File]) -> Member:
+    if member.file not in known:
+        known[member.file] = staging.add(member.file, spec.data)
+    file = known[member.file]
     external = []
     for location, content in spec.external.items():
         added = staging.add(f"members/{location}", content)

@@ -86,14 +86,15 @@ class Candidates:
             if (one.key.providers, one.providers) != (other.key.providers, other.providers):
                 names = f"{first.member.name!r} and {slot.member.name!r}"
                 raise PlanError(f"members {names} run on different execution providers")
-        total = sum(slot.session.bytes for slot in self._slots)
+        total = sum(session.bytes for session in {slot.session for slot in self._slots})
         if total > MAX_MERGED_BYTES:
             raise PlanError(f"the members have {total} bytes together, the limit is {MAX_MERGED_BYTES}")
 
     def _graph(self) -> bytes:
-        return merge(
-            [Part(s.member.name, self._opening.model(s.member), s.feeds, s.member.output) for s in self._slots]
-        )
+        """Each file is read once, however many members share it."""
+        models = {slot.session.key: slot.member for slot in reversed(self._slots)}
+        read = {key: self._opening.model(member) for key, member in models.items()}
+        return merge([Part(s.member.name, read[s.session.key], s.feeds, s.member.output) for s in self._slots])
 
 
 def check_equal(slots: Sequence[Slot], given: Sequence[Array | None], separate: Execution, place: str) -> None:

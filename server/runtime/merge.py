@@ -1,7 +1,8 @@
 """Several members as one ONNX graph: shared inputs, one output per member, opsets and IR made equal.
 
-Built at load from the unchanged member files and never stored. Nothing here proves that the merged graph
-computes the same: whoever uses it compares it with the members.
+Built at load from the unchanged member files and never stored. Members of one file that are fed alike share one copy
+of its graph, and what members compute alike (`subexpressions`) is computed once. Nothing here proves that the merged
+graph computes the same: whoever uses it compares it with the members.
 
 `onnx.compose.add_prefix` is not used: it leaves references from a subgraph (`If`, `Loop`) to the outer graph's
 weights without the prefix (onnx 1.23).
@@ -17,6 +18,7 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, vers
 
 from server.runtime.external import ModelError, embed, parse
 from server.runtime.sessions import Model
+from server.runtime.subexpressions import simplify
 
 ML = "ai.onnx.ml"
 
@@ -40,17 +42,33 @@ def merge(parts: Sequence[Part]) -> bytes:
 
     Its inputs are the ensemble's, under their names. Raises MergeError.
     """
+    groups = _groups(parts)
+    firsts = [parts[places[0]] for places in groups]
     try:
-        models = [_loaded(part) for part in parts]
+        models = [_loaded(part) for part in firsts]
         opsets = _common_opsets(models)
-        models = [_at(opsets, part.name, model) for part, model in zip(parts, models, strict=True)]
+        models = [_at(opsets, part.name, model) for part, model in zip(firsts, models, strict=True)]
         merged = _empty(opsets, max(model.ir_version for model in models))
-        for k, (part, model) in enumerate(zip(parts, models, strict=True)):
-            _append(merged, part, model, f"m{k}/")
+        outputs: dict[int, ValueInfoProto] = {}
+        for places, model in zip(groups, models, strict=True):
+            prefix = f"m{places[0]}/"
+            _append(merged, parts[places[0]], model, prefix)
+            outputs |= _outputs(merged, model, [(place, parts[place].output) for place in places], prefix)
+        merged.graph.output.extend(outputs[place] for place in range(len(parts)))
+        simplify(merged)
         data: bytes = merged.SerializeToString()
     except (ValueError, TypeError, RuntimeError) as error:  # protobuf's and the converter's
         raise MergeError(f"cannot be merged: {' '.join(str(error).split())}") from error
     return data
+
+
+def _groups(parts: Sequence[Part]) -> list[list[int]]:
+    """The places of parts with the same model fed in the same way, in the order of each group's first."""
+    groups: dict[object, list[int]] = {}
+    for place, part in enumerate(parts):
+        content = part.model.data, tuple(sorted(part.model.external.items())), tuple(sorted(part.feeds.items()))
+        groups.setdefault(content, []).append(place)
+    return list(groups.values())
 
 
 def _loaded(part: Part) -> ModelProto:
@@ -137,7 +155,7 @@ def _set_opsets(model: ModelProto, opsets: Mapping[str, int]) -> None:
 
 
 def _append(merged: ModelProto, part: Part, model: ModelProto, prefix: str) -> None:
-    """Add the member under the prefix, wired to the shared inputs; other outputs than the fused one are dropped."""
+    """Add the model under the prefix, wired to the shared inputs, without outputs."""
     _prefix_functions(model, prefix)
     _prefix_values(model.graph, prefix)
     graph, target = model.graph, merged.graph
@@ -155,8 +173,27 @@ def _append(merged: ModelProto, part: Part, model: ModelProto, prefix: str) -> N
     target.node.extend(graph.node)
     target.initializer.extend(graph.initializer)
     target.sparse_initializer.extend(graph.sparse_initializer)
-    target.output.extend(entry for entry in graph.output if entry.name == prefix + part.output)
     merged.functions.extend(model.functions)
+
+
+def _outputs(
+    merged: ModelProto, model: ModelProto, wanted: Sequence[tuple[int, str]], prefix: str
+) -> dict[int, ValueInfoProto]:
+    """The output of each member by its place, of the model that was added under the prefix.
+
+    A second member that takes the same output gets it under another name: a graph gives each name once.
+    """
+    declared = {entry.name: entry for entry in model.graph.output}
+    found: dict[int, ValueInfoProto] = {}
+    given: set[str] = set()
+    for place, name in wanted:
+        found[place] = own = ValueInfoProto()
+        own.CopyFrom(declared[prefix + name])
+        if name in given:
+            own.name = f"m{place}/{name}"
+            merged.graph.node.append(helper.make_node("Identity", [prefix + name], [own.name]))
+        given.add(name)
+    return found
 
 
 def _shared(entry: ValueInfoProto, name: str) -> ValueInfoProto:

@@ -116,6 +116,7 @@ class Merged:
     def __init__(self, session: Session, outputs: Sequence[str], fallback: Sequential) -> None:
         self._session = session
         self._outputs = list(outputs)
+        self._inputs = [entry.name for entry in session.inputs]
         self._fallback = fallback
 
     def run(self, feeds: Feeds) -> Execution:
@@ -127,6 +128,8 @@ class Merged:
 
     def attempt(self, feeds: Feeds) -> list[Array]:
         """Each member's raw output. Raises RunError."""
+        if len(feeds) > len(self._inputs):  # what no member takes is for detectors, extras or tokenizers
+            feeds = {name: feeds[name] for name in self._inputs}
         return self._session.run(self._outputs, feeds)
 
 
