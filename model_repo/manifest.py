@@ -231,6 +231,19 @@ class Golden(_Closed, frozen=True, kw_only=True):
     """Largest absolute difference allowed in every float among them."""
 
 
+class LedgerFile(_Closed, frozen=True, kw_only=True):
+    """What the members answered to rows that they were not trained on, so that a fusion can be fitted anew.
+
+    No server reads it; `tutti refit` does.
+    """
+
+    file: str
+    sha256: Sha256
+    bytes: Bytes
+    inputs: File | None = None
+    """The rows themselves, for members that come later; absent where they are too large."""
+
+
 class Execution(_Closed, frozen=True, kw_only=True):
     """Execution providers in order of preference, and whether falling back is an error."""
 
@@ -261,6 +274,7 @@ class Manifest(_Closed, frozen=True, kw_only=True):
     ood_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     """A row is `in_distribution` when its `ood_score` is at most this."""
     extras: tuple[Extra, ...] = ()
+    ledger: LedgerFile | None = None
     batching: Batching = Batching()
     execution: Execution = Execution()
     description: str = ""

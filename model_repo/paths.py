@@ -22,7 +22,7 @@ from typing import BinaryIO
 import msgspec
 
 from model_repo.errors import NotFoundError, RepositoryError, UnsafePathError
-from model_repo.manifest import File, Golden, Manifest, OnnxModel, Stacked, Tokenizer
+from model_repo.manifest import File, Golden, LedgerFile, Manifest, OnnxModel, Stacked, Tokenizer
 
 MAX_PATH_BYTES = 1024
 MAX_COMPONENT_BYTES = 255
@@ -95,17 +95,19 @@ def member_files(model: OnnxModel) -> tuple[File, ...]:
     return (_file(model), *beside)
 
 
-def _file(named: OnnxModel | Tokenizer | Stacked | Golden) -> File:
+def _file(named: OnnxModel | Tokenizer | Stacked | Golden | LedgerFile) -> File:
     return File(file=named.file, sha256=named.sha256, bytes=named.bytes)
 
 
 def manifest_files(manifest: Manifest) -> tuple[File, ...]:
-    """Every file that the manifest names, mention by mention: models, externals, tokenizers, fusion, golden."""
+    """Every file that the manifest names, mention by mention: models, externals, tokenizers, fusion, golden, ledger."""
     files = [file for model in manifest.models for file in member_files(model)]
     files += [_file(tokenizer) for tokenizer in manifest.tokenizers]
     if isinstance(manifest.fusion, Stacked):
         files.append(_file(manifest.fusion))
     files.append(_file(manifest.golden))
+    if manifest.ledger is not None:
+        files += [_file(manifest.ledger), *([manifest.ledger.inputs] if manifest.ledger.inputs else [])]
     return tuple(files)
 
 

@@ -12,7 +12,18 @@ import pytest
 from model_repo import Batching, Canary, Conformal, Execution, File, Golden, Manifest, Member, Provider, Routes, decode
 from model_repo.decoding import MAX_MANIFEST_BYTES
 from model_repo.input_rules import MAX_DIMENSIONS, MAX_INPUTS, MAX_ROW_TOKENS, MAX_TOKENIZER_BYTES, MAX_TOKENIZERS
-from model_repo.manifest import FORMAT, Detector, Extra, Fallback, Fusion, ImageInput, Input, TextInput, Tokenizer
+from model_repo.manifest import (
+    FORMAT,
+    Detector,
+    Extra,
+    Fallback,
+    Fusion,
+    ImageInput,
+    Input,
+    LedgerFile,
+    TextInput,
+    Tokenizer,
+)
 from model_repo.paths import MAX_COMPONENT_BYTES, MAX_PATH_BYTES
 from model_repo.routes import MAX_HISTORY
 from model_repo.routes_file import MAX_ROUTES_BYTES
@@ -23,8 +34,8 @@ from model_repo.wiring import MAX_PROVIDERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
 STRUCTS: list[type[msgspec.Struct]] = [
-    Manifest, Input, ImageInput, TextInput, Tokenizer, File, Member, Detector, Extra, Golden, Conformal, Batching,
-    Execution, Provider, Routes, Canary, *get_args(Fusion),
+    Manifest, Input, ImageInput, TextInput, Tokenizer, File, Member, Detector, Extra, Golden, Conformal, LedgerFile,
+    Batching, Execution, Provider, Routes, Canary, *get_args(Fusion),
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from model_repo import (
     Golden,
     ImageInput,
     Input,
+    LedgerFile,
     Manifest,
     Mean,
     Median,
@@ -110,6 +111,15 @@ def members(draw: st.DrawFn, name: str, task: str, classes: tuple[str, ...], inp
     )
 
 
+ledgers = st.builds(
+    LedgerFile,
+    file=st.just("ledger.npz"),
+    sha256=digests,
+    bytes=sizes,
+    inputs=st.none() | st.builds(File, file=st.just("ledger-inputs.npz"), sha256=digests, bytes=sizes),
+)
+
+
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     task = draw(st.sampled_from(TASKS))
@@ -133,6 +143,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
                       atol=draw(amounts)),
         classes=classes,
         conformal=draw(st.none() | conformal) if task == "classification" else None,
+        ledger=draw(st.none() | ledgers),
         batching=Batching(
             max_batch_rows=max_batch_rows,
             max_queue_rows=draw(st.integers(max_batch_rows, 10_000_000)),
