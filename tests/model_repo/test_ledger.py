@@ -46,5 +46,6 @@ def test_a_ledger_is_published_verified_and_read(tmp_path: Path) -> None:
 def test_a_ledger_that_the_manifest_does_not_name_is_refused(tmp_path: Path) -> None:
     with Repository(tmp_path).stage("digits") as staging:
         made = staged(staging, 1)
+        assert made.ledger is not None
         with pytest.raises(IntegrityError, match=r"'ledger-inputs\.npz' was added but is not named"):
             staging.publish(msgspec.structs.replace(made, ledger=msgspec.structs.replace(made.ledger, inputs=None)))
