@@ -9,6 +9,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from exporter.errors import ConversionError
 from model_repo import Input
+from model_repo.manifest import Datatype
 
 OPSET = 20
 ML_OPSET = 1
@@ -21,7 +22,9 @@ _ELEMENTS = {"FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE, "INT64": Ten
              "INT32": TensorProto.INT32, "UINT8": TensorProto.UINT8, "BYTES": TensorProto.STRING}  # fmt: skip
 
 
-def normalised(model: ModelProto, inputs: Sequence[Input], output: str, columns: int) -> bytes:
+def normalised(
+    model: ModelProto, inputs: Sequence[Input], output: str, columns: int, datatype: Datatype = "FP32"
+) -> bytes:
     """The graph with `output` alone, inputs as declared, one opset, no notes; the same for the same graph.
 
     Notes (`metadata_props`, `doc_string`) hold stack traces with the paths of the machine that exported, so they
@@ -35,7 +38,7 @@ def normalised(model: ModelProto, inputs: Sequence[Input], output: str, columns:
         entry.ClearField("doc_string")
         entry.ClearField("metadata_props")
     del graph.value_info[:]  # shapes with the exporter's own symbols; onnxruntime infers them anew
-    _declare(model, inputs, output, columns)
+    _declare(model, inputs, output, columns, datatype)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "tutti", ""
     model.domain, model.model_version = "", 0
@@ -82,7 +85,7 @@ def _all_notes(model: ModelProto) -> list[onnx.ModelProto | onnx.GraphProto | on
     return [model, model.graph, *model.graph.node, *model.graph.initializer]
 
 
-def _declare(model: ModelProto, inputs: Sequence[Input], output: str, columns: int) -> None:
+def _declare(model: ModelProto, inputs: Sequence[Input], output: str, columns: int, datatype: Datatype) -> None:
     graph = model.graph
     names, expected = [entry.name for entry in graph.input], [entry.name for entry in inputs]
     if sorted(names) != sorted(expected):
@@ -93,4 +96,4 @@ def _declare(model: ModelProto, inputs: Sequence[Input], output: str, columns: i
         sizes = [None if size == -1 else size for size in shape]
         graph.input.append(helper.make_tensor_value_info(entry.name, _ELEMENTS[entry.datatype], sizes))
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, [ROWS, columns]))
+    graph.output.append(helper.make_tensor_value_info(output, _ELEMENTS[datatype], [ROWS, columns]))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from onnx import ModelProto
 from torch import nn
 
 from exporter.conversion.graph import OPSET, normalised
@@ -31,14 +32,24 @@ _NOISE = (
 )
 
 
-def to_onnx(module: nn.Module, inputs: Sequence[Input], kind: Kind, columns: int) -> bytes:
-    """The module as a normalised graph whose output is named after its kind. Raises ConversionError.
+def to_onnx(
+    module: nn.Module, inputs: Sequence[Input], kind: Kind, columns: int, example_length: int = _EXAMPLE_LENGTH
+) -> bytes:
+    """The module as a normalised graph whose output [n, columns] is named after its kind. Raises ConversionError.
 
     Rows, and every dimension that is declared -1, are dynamic. `Dim.AUTO` is the one setting that takes
     bidirectional recurrent nets, and it lets a size that the code branches on freeze without an error:
-    the parity sweep over batch sizes is what finds that.
+    the parity sweep over batch sizes is what finds that. `example_length` is what other dynamic dimensions are
+    traced with: long enough that no stride of the module makes a size of 1 of it.
     """
-    examples = tuple(_example(entry) for entry in inputs)
+    return normalised(traced(module, inputs, kind, example_length), inputs, kind, columns)
+
+
+def traced(
+    module: nn.Module, inputs: Sequence[Input], output: str, example_length: int = _EXAMPLE_LENGTH
+) -> ModelProto:
+    """The module as torch exports it, its one output named; see `to_onnx`. Raises ConversionError."""
+    examples = tuple(_example(entry, example_length) for entry in inputs)
     dynamic = tuple({d: torch.export.Dim.AUTO for d, size in enumerate(entry.shape) if size == -1} for entry in inputs)
     try:
         with _quiet(), torch.no_grad():
@@ -47,7 +58,7 @@ def to_onnx(module: nn.Module, inputs: Sequence[Input], kind: Kind, columns: int
                 examples,
                 dynamo=True,
                 input_names=[entry.name for entry in inputs],
-                output_names=[kind],
+                output_names=[output],
                 dynamic_shapes=dynamic,
                 opset_version=OPSET,
                 verbose=False,
@@ -57,11 +68,11 @@ def to_onnx(module: nn.Module, inputs: Sequence[Input], kind: Kind, columns: int
         raise ConversionError(f"torch cannot export {type(module).__name__}: {reason}") from error
     if program is None:
         raise ConversionError(f"torch exported nothing for {type(module).__name__}")
-    return normalised(program.model_proto, inputs, kind, columns)
+    return program.model_proto
 
 
-def _example(entry: Input) -> torch.Tensor:
-    shape = (_EXAMPLE_ROWS, *(_EXAMPLE_LENGTH if size == -1 else size for size in entry.shape[1:]))
+def _example(entry: Input, length: int) -> torch.Tensor:
+    shape = (_EXAMPLE_ROWS, *(length if size == -1 else size for size in entry.shape[1:]))
     return torch.from_numpy(np.zeros(shape, dtype=NUMPY_TYPES[entry.datatype]))
 
 
