@@ -11,8 +11,12 @@ import numpy as np
 from model_repo import Input, IntegrityError, Manifest, Stacked, Version
 from server.errors import LoadError
 from server.runtime.alignment import Alignment
+from server.runtime.beside import Beside, SideModels
+from server.runtime.candidates import Candidates
 from server.runtime.datatypes import Array, Feeds, Mask
-from server.runtime.golden import GoldenRows, compare, read
+from server.runtime.detecting import Detecting, detector_specs
+from server.runtime.extras import Extras
+from server.runtime.golden import GoldenRows, read
 from server.runtime.measuring import Choice
 from server.runtime.opening import Opening
 from server.runtime.options import RuntimeOptions
@@ -21,6 +25,7 @@ from server.runtime.planning import Planning
 from server.runtime.plans import Closed, Plan, Sequential, Slot
 from server.runtime.pool import SessionPool
 from server.runtime.prediction import Execution, MemberFailure, OutputSpec, Prediction
+from server.runtime.reproduction import Evaluated, compare
 from server.runtime.sessions import Session
 from server.runtime.signature import Signature, problems
 from server.runtime.stacking import Fuser, fuser
@@ -40,6 +45,7 @@ class LoadedEnsemble:
         opening: Opening,
         tokenizing: Tokenizing,
         slots: tuple[Slot, ...],
+        side_slots: Sequence[Slot],
         fuse: Fuser,
         options: RuntimeOptions,
         held: ExitStack,
@@ -48,10 +54,16 @@ class LoadedEnsemble:
         self.manifest: Manifest = manifest
         self.lanes = opening.layout.lanes
         self.threads = opening.layout.threads
-        self.providers: Mapping[str, tuple[str, ...]] = {slot.member.name: slot.session.providers for slot in slots}
+        self.providers: Mapping[str, tuple[str, ...]] = {
+            slot.member.name: slot.session.providers for slot in (*slots, *side_slots)
+        }
         self.fallbacks: Mapping[str, str] = opening.fallbacks
-        self.outputs: Mapping[str, OutputSpec] = output_specs(manifest)
-        self.default_outputs = DEFAULT_OUTPUTS[manifest.task]
+        self._detecting, self._side = _side_models(manifest, side_slots)
+        self._side_names = frozenset(name for models in self._side for name in models.specs)
+        self.outputs: Mapping[str, OutputSpec] = output_specs(manifest) | {
+            name: spec for models in self._side for name, spec in models.specs.items()
+        }
+        self.default_outputs = (*DEFAULT_OUTPUTS[manifest.task], *detector_specs(manifest))
         self._opening = opening
         self._tokenizing = tokenizing
         self._slots = slots
@@ -77,8 +89,10 @@ class LoadedEnsemble:
             opening = Opening(version, pool, options, held)
             slots = tuple(opening.slot(member) for member in manifest.members)
             stacker = opening.stacker(manifest.fusion) if isinstance(manifest.fusion, Stacked) else None
-            _check_signature(manifest, slots, stacker)
-            return cls(opening, Tokenizing.open(version), slots, fuser(manifest, stacker), options, held.pop_all())
+            side = tuple(opening.side_slot(model) for model in (*manifest.detectors, *manifest.extras))
+            _check_signature(manifest, (*slots, *side), stacker)
+            fuse = fuser(manifest, stacker)
+            return cls(opening, Tokenizing.open(version), slots, side, fuse, options, held.pop_all())
 
     @property
     def plan(self) -> str:
@@ -110,7 +124,8 @@ class LoadedEnsemble:
     def predict(self, feeds: Feeds, outputs: Collection[str]) -> Prediction:
         """The named outputs for one batch: `feeds` maps every input to an array [n, ...] of its datatype.
 
-        Members that fail are left out and told; nothing is raised for them. Names are not checked here:
+        Members that fail are left out and told; nothing is raised for them. An extra that fails is told and not
+        among the outputs. Names are not checked here:
         KeyError for an input or output that the ensemble does not have.
         """
         return self._predict(self._plan, feeds if type(feeds) is dict else dict(feeds), outputs)
@@ -118,7 +133,7 @@ class LoadedEnsemble:
     def check_golden(self) -> None:
         """Reproduce the golden rows on this machine. Raises LoadError 'golden' or 'integrity'."""
         rows = self._golden_rows()
-        compare(self.manifest, rows, *self._evaluated(rows))
+        compare(self.manifest, rows, self._evaluated(rows))
 
     def choose_plan(self) -> None:
         """Measure plans and layouts on golden rows, keep the best and warm up every batch size in use."""
@@ -126,6 +141,7 @@ class LoadedEnsemble:
         planning = Planning(self._opening, self._slots, self._options, self._held)
         # Token ids are in the golden rows for the plans' own checks; predictions make them anew, so that it is timed.
         golden = self._tokenizing(rows.feeds)
+        self._merge_detectors(golden)
         chosen = planning.choose(golden, lambda plan, feeds: self._predict(plan, feeds, self.default_outputs))
         self._plan, self._choice, self._slots = chosen.plan, chosen.choice, chosen.slots
         self._separate = Sequential(chosen.slots)
@@ -136,40 +152,66 @@ class LoadedEnsemble:
         """Give every session back; again is no error. Nothing may be running: the caller has drained."""
         self._held.close()
         self._plan = self._separate = Closed()
-        self._slots, self._golden = (), None
+        self._slots, self._side, self._detecting, self._golden = (), (), None, None
         self._fuse = lambda P, mask: (P[0], ())
 
     def _predict(self, plan: Plan, feeds: Feeds, outputs: Collection[str]) -> Prediction:
         started = perf_counter()
         rows = len(next(iter(feeds.values())))
-        execution = self._execution(plan, feeds)
+        feeds, refusal = self._fed(feeds)
+        execution = plan.run(feeds) if refusal is None else self._refused(refusal)
+        beside = self._beside(outputs, feeds, rows, refusal) if self._side else _NOTHING
         computed = perf_counter()
         stack = self._alignment.stack(execution.raw, rows)
         if stack.answered is not None and not execution.seconds:
             # One graph for all: run the members one by one, so that only one of them is blamed.
-            execution = self._execution(self._separate, feeds)
+            execution = self._separate.run(feeds)
             computed = perf_counter()
             stack = self._alignment.stack(execution.raw, rows)
         P, answered = stack.P, stack.answered
         fused, learned_failures = self._fuse(P, answered)
-        answers = self._answers.make(outputs, P, answered, fused)
+        own = [name for name in outputs if name not in self._side_names] if self._side else outputs
+        answers = self._answers.make(own, P, answered, fused)
+        answers.update(beside.outputs)
         return Prediction(
             answers,
             answered,
             None if answered is None else self._usable(answered),
-            execution.failures + stack.failures + learned_failures,
+            execution.failures + stack.failures + learned_failures + beside.failures,
             execution.seconds,
             computed - started,
             perf_counter() - computed,
         )
 
-    def _execution(self, plan: Plan, feeds: Feeds) -> Execution:
-        """Each member's raw output to the feeds; none where a text of the batch cannot be encoded."""
+    def _fed(self, feeds: Feeds) -> tuple[Feeds, str | None]:
+        """What the models take, and why they cannot where a text of the batch cannot be encoded."""
         try:
-            return plan.run(self._tokenizing(feeds))
+            return self._tokenizing(feeds), None
         except TextError as error:
-            failures = [MemberFailure(slot.member.name, "invalid_input", str(error)) for slot in self._slots]
-            return Execution([None] * len(failures), tuple(failures), (0.0,) * len(failures))
+            return feeds, str(error)
+
+    def _refused(self, detail: str) -> Execution:
+        """No output of any member."""
+        failures = [MemberFailure(slot.member.name, "invalid_input", detail) for slot in self._slots]
+        return Execution([None] * len(failures), tuple(failures), (0.0,) * len(failures))
+
+    def _beside(self, outputs: Collection[str], feeds: Feeds, rows: int, refusal: str | None) -> Beside:
+        """What the detectors and extras add to the outputs asked for."""
+        arrays: dict[str, Array] = {}
+        failures: tuple[MemberFailure, ...] = ()
+        for models in self._side:
+            if models.specs.keys().isdisjoint(outputs):
+                continue
+            added = models.answer(outputs, feeds, rows) if refusal is None else models.refused(outputs, rows, refusal)
+            arrays |= added.outputs
+            failures += added.failures
+        return Beside(arrays, failures)
+
+    def _merge_detectors(self, golden: Feeds) -> None:
+        if self._detecting is not None and self._options.plan in ("auto", "merged"):
+            slots = self._detecting.slots
+            candidates = Candidates(self._opening, slots, self._opening.layout, self._options.cores)
+            self._detecting.merge(candidates, golden, self._held)
 
     def _usable(self, answered: Mask) -> Mask | None:
         """Rows for which the quorum holds and every required member answered; None when all are."""
@@ -187,26 +229,40 @@ class LoadedEnsemble:
             self._golden = read(data, self.manifest)
         return self._golden
 
-    def _evaluated(self, rows: GoldenRows) -> tuple[Array, Array, dict[str, str]]:
-        """Members [n, K, C] and fused [n, C] of the golden rows, and who left rows out and why; batch by batch."""
-        members, fused = [], []
-        silent: dict[str, str] = {}
+    def _evaluated(self, rows: GoldenRows) -> Evaluated:
+        """What this machine answers to the golden rows, batch by batch."""
+        evaluated = Evaluated()
         for start in range(0, rows.rows, self.manifest.batching.max_batch_rows):
-            stop = start + self.manifest.batching.max_batch_rows
-            feeds = {name: array[start:stop] for name, array in rows.feeds.items()}
-            execution = self._execution(self._separate, feeds)
-            stack = self._alignment.stack(execution.raw, min(stop, rows.rows) - start)
-            answer, failures = self._fuse(stack.P, stack.answered)
-            members.append(stack.P.transpose(1, 0, 2))
-            fused.append(answer)
-            silent |= {f.member: f.detail for f in execution.failures + stack.failures + failures}
-        return np.concatenate(members), np.concatenate(fused), silent
+            stop = min(start + self.manifest.batching.max_batch_rows, rows.rows)
+            feeds, refusal = self._fed({name: array[start:stop] for name, array in rows.feeds.items()})
+            execution = self._separate.run(feeds) if refusal is None else self._refused(refusal)
+            beside = self._beside(rows.beside, feeds, stop - start, refusal)
+            stack = self._alignment.stack(execution.raw, stop - start)
+            fused, failures = self._fuse(stack.P, stack.answered)
+            told = execution.failures + stack.failures + failures + beside.failures
+            evaluated.add(stack.P.transpose(1, 0, 2), fused, beside.outputs, told)
+        return evaluated
+
+
+_NOTHING = Beside({})
+
+
+def _side_models(manifest: Manifest, slots: Sequence[Slot]) -> tuple[Detecting | None, tuple[SideModels, ...]]:
+    """The detectors, and whatever of detectors and extras there is; `slots` are theirs in the manifest's order."""
+    found: list[SideModels] = []
+    count = len(manifest.detectors)
+    detecting = Detecting(manifest, slots[:count]) if count else None
+    if detecting is not None:
+        found.append(detecting)
+    if manifest.extras:
+        found.append(Extras(manifest, slots[count:]))
+    return detecting, tuple(found)
 
 
 def _check_signature(manifest: Manifest, slots: Sequence[Slot], stacker: Session | None) -> None:
     """Raise LoadError 'signature' with everything in which the files and the manifest disagree."""
-    members = {slot.member.name: _signature(slot.session) for slot in slots}
-    found = problems(manifest, members, None if stacker is None else _signature(stacker))
+    models = {slot.member.name: _signature(slot.session) for slot in slots}
+    found = problems(manifest, models, None if stacker is None else _signature(stacker))
     if found:
         raise LoadError("signature", "; ".join(found))
 

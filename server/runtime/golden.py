@@ -6,28 +6,33 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_repo import Input, Manifest
 from server.errors import LoadError
-from server.runtime.datatypes import NUMPY_TYPES, Array, Floats
-from server.runtime.prediction import FUSION
+from server.runtime.beside import SCORE
+from server.runtime.datatypes import NUMPY_TYPES, Array
 
 MAX_GOLDEN_BYTES = 256 * 2**20
 """Of all arrays, unpacked. A few hundred rows are enough; a zip of 1 MB can hold a GB of zeros."""
 INPUT_PREFIX = "input:"
+EXTRA_PREFIX = "extra:"
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenRows:
-    """`feeds` by ensemble input; `members` float [n, K, C] calibrated and aligned; `fused` float [n, C]."""
+    """`feeds` by ensemble input; `members` float [n, K, C] calibrated and aligned; `fused` float [n, C].
+
+    `beside` by output: `ood_score` where there are detectors, and every extra.
+    """
 
     feeds: dict[str, Array]
     members: NDArray[np.floating]
     fused: NDArray[np.floating]
+    beside: dict[str, Array] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -47,11 +52,13 @@ def read(data: bytes, manifest: Manifest) -> GoldenRows:
     feeds = {entry.name: _feed(entry, arrays, n, found) for entry in manifest.inputs}
     members = _answers("members", arrays, (n, K, C), found)
     fused = _answers("fused", arrays, (n, C), found)
+    beside = _beside(arrays, manifest, found)
     expected = {INPUT_PREFIX + entry.name for entry in manifest.inputs} | {"members", "fused"}
+    expected |= {EXTRA_PREFIX + extra.name for extra in manifest.extras} | ({SCORE} if manifest.detectors else set())
     found += [f"has an array {name!r} that nothing uses" for name in arrays if name not in expected]
     if found:
         raise LoadError("golden", f"{manifest.golden.file}: " + "; ".join(found))
-    return GoldenRows(feeds, members, fused)
+    return GoldenRows(feeds, members, fused, beside)
 
 
 def tiled(feeds: Mapping[str, Array], rows: int) -> dict[str, Array]:
@@ -59,48 +66,18 @@ def tiled(feeds: Mapping[str, Array], rows: int) -> dict[str, Array]:
     return {name: array[np.arange(rows) % len(array)] for name, array in feeds.items()}
 
 
-def compare(manifest: Manifest, golden: GoldenRows, members: Array, fused: Array, silent: Mapping[str, str]) -> None:
-    """Raise LoadError 'golden' unless this machine's answers are the stored ones within the manifest's `atol`.
-
-    Members are compared first, so that one of them is blamed; the message names the worst row, the values there,
-    their difference and the tolerance. A NaN equals a NaN: a member that gave none to the exporter either.
-    `silent` says of a member (or `(fusion)`) why it left rows out.
-    """
-    for k, member in enumerate(manifest.members):
-        _compare(f"member {member.name!r}", members[:, k], golden.members[:, k], manifest, silent.get(member.name))
-    _compare("the fused answer", fused, golden.fused, manifest, silent.get(FUSION))
+def _beside(arrays: Mapping[str, Array], manifest: Manifest, found: list[str]) -> dict[str, Array]:
+    """`ood_score` and the extras, as far as the manifest has them."""
+    rows = manifest.golden.rows
+    beside: dict[str, Array] = {SCORE: _answers(SCORE, arrays, (rows,), found)} if manifest.detectors else {}
+    for extra in manifest.extras:
+        declared = Input(name=extra.name, datatype=extra.datatype, shape=extra.shape)
+        beside[extra.name] = _feed(declared, arrays, rows, found, EXTRA_PREFIX)
+    return beside
 
 
-def _compare(subject: str, given: Array, stored: Array, manifest: Manifest, silence: str | None) -> None:
-    atol, classes = manifest.golden.atol, manifest.classes
-    difference = _difference(given.astype(np.float64), stored.astype(np.float64))
-    if not (difference > atol).any():
-        return
-    row, column = (int(place) for place in np.unravel_index(int(difference.argmax()), difference.shape))
-    where = f"golden row {row}" + (f", {classes[column]!r}" if classes else "")
-    if np.isnan(given[row, column]):
-        reason = f": {silence}" if silence else ""
-        raise LoadError("golden", f"{subject} gives no answer to {where}{reason}")
-    count = int((difference > atol).any(axis=1).sum())
-    raise LoadError(
-        "golden",
-        f"{subject} does not reproduce {where}: gives {given[row, column]:.9g}, "
-        f"stored is {stored[row, column]:.9g}, difference {difference[row, column]:.3g}, tolerance {atol:g} "
-        f"({count} of {len(difference)} rows differ){f': {silence}' if silence else ''}",
-    )
-
-
-def _difference(given: Floats, stored: Floats) -> Floats:
-    """|given − stored|, 0 where both are NaN, infinite where one is."""
-    with np.errstate(invalid="ignore"):
-        difference: Floats = np.abs(given - stored)
-    difference[np.isnan(difference)] = np.inf
-    difference[(np.isnan(given) & np.isnan(stored)) | (given == stored)] = 0.0
-    return difference
-
-
-def _feed(entry: Input, arrays: Mapping[str, Array], rows: int, found: list[str]) -> Array:
-    name = INPUT_PREFIX + entry.name
+def _feed(entry: Input, arrays: Mapping[str, Array], rows: int, found: list[str], prefix: str = INPUT_PREFIX) -> Array:
+    name = prefix + entry.name
     array = arrays.get(name)
     if array is None:
         found.append(f"lacks {name!r}")

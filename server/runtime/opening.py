@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 
-from model_repo import File, IntegrityError, Member, Provider, Stacked, Version, member_files
+from model_repo import File, IntegrityError, Member, OnnxModel, Provider, Stacked, Version, member_files
 from server.errors import LoadError
 from server.runtime import providers
 from server.runtime.external import ModelError, locations
 from server.runtime.measuring import Choice
 from server.runtime.options import RuntimeOptions
-from server.runtime.plans import Slot
+from server.runtime.plans import Slot, role_of
 from server.runtime.pool import SessionPool
 from server.runtime.sessions import Model, Session, SessionError, SessionKey, available_providers
 
@@ -40,6 +40,10 @@ class Opening:
         """The member's session in its place. Raises LoadError 'integrity', 'session' or 'provider'."""
         return self._slot(member, self._threads[member.name], self.members)
 
+    def side_slot(self, model: OnnxModel) -> Slot:
+        """A detector's or an extra's session, for as long as the version is open. Raises as `slot` does."""
+        return self._slot(model, self.layout.threads, self._held)
+
     def slots(self, threads: Mapping[str, int], held: ExitStack) -> tuple[Slot, ...]:
         """All members again, each with the threads named; `held` gives them back. Raises as `slot` does."""
         return tuple(self._slot(member, threads[member.name], held) for member in self.version.manifest.members)
@@ -48,18 +52,14 @@ class Opening:
         """Let the next version with these members, wiring and options be run the same way."""
         self.pool.choices.put(self._choice_key, choice)
 
-    def _slot(self, member: Member, threads: int, held: ExitStack) -> Slot:
-        asked = self._asked(member)
-        files = member_files(member)
+    def _slot(self, model: OnnxModel, threads: int, held: ExitStack) -> Slot:
+        asked = self._asked(model)
+        files = [file.file for file in member_files(model)]
         session = self._session(
-            f"member {member.name!r}",
-            self._key(member, threads),
-            lambda: self.model(member),
-            [file.file for file in files],
-            held,
+            f"{role_of(model)} {model.name!r}", self._key(model, threads), lambda: self.model(model), files, held
         )
-        self._judge(member, asked, session)
-        return Slot(member, session)
+        self._judge(model, asked, session)
+        return Slot(model, session)
 
     def stacker(self, fusion: Stacked) -> Session:
         """The session of `fusion.onnx`, on the CPU with one thread: its input is a few numbers a row."""
@@ -75,8 +75,8 @@ class Opening:
         """The session of a graph built from members; whoever has built the same one shares it."""
         return self._session("the merged graph", key, lambda: Model(build()), (), held)
 
-    def model(self, member: Member) -> Model:
-        """The member's verified bytes, with those of the external files that it names.
+    def model(self, member: OnnxModel) -> Model:
+        """The model's verified bytes, with those of the external files that it names.
 
         Raises IntegrityError for a file that is not what the manifest says, SessionError for a model that names
         a file that the manifest does not.
@@ -103,31 +103,33 @@ class Opening:
         held.callback(self.pool.release, session)
         return session
 
-    def _judge(self, member: Member, asked: Sequence[Provider], session: Session) -> None:
+    def _judge(self, member: OnnxModel, asked: Sequence[Provider], session: Session) -> None:
         """Refuse, or note, a session that does not run on what was asked for first."""
         sentence = providers.shortfall(asked, session.providers, available_providers(), session.problem)
         if sentence is None:
             return
-        sentence = f"member {member.name!r}: {sentence}"
+        sentence = f"{role_of(member)} {member.name!r}: {sentence}"
         if providers.strict(self.version.manifest.execution, self._options):
             raise LoadError("provider", sentence)
         self.fallbacks[member.name] = sentence
 
-    def _asked(self, member: Member) -> tuple[Provider, ...]:
+    def _asked(self, member: OnnxModel) -> tuple[Provider, ...]:
         return providers.wanted(member, self.version.manifest.execution, self._options)
 
-    def _key(self, member: Member, threads: int) -> SessionKey:
+    def _key(self, member: OnnxModel, threads: int) -> SessionKey:
         external = {entry.file: entry.sha256 for entry in member.external}
         return SessionKey.of(member.sha256, external, self._asked(member), threads)
 
     def _key_of_choice(self) -> Hashable:
-        """What measuring depends on: the members' content and wiring, the batch, and what was asked for."""
+        """What measuring depends on: content and wiring of what every batch runs, its size, and what was asked for."""
         manifest, options = self.version.manifest, self._options
-        members = tuple(
-            (self._key(member, 1), tuple(sorted(member.inputs.items())), member.output) for member in manifest.members
+        members, detectors = (
+            tuple((self._key(model, 1), tuple(sorted(model.inputs.items())), model.output) for model in models)
+            for models in (manifest.members, manifest.detectors)
         )
         return (
             members,
+            detectors,
             manifest.tokenizers,
             manifest.batching.max_batch_rows,
             options.cores,

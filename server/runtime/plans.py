@@ -38,9 +38,14 @@ class Slot:
     @property
     def role(self) -> Role:
         """What the model is for."""
-        if isinstance(self.member, Detector):
-            return "detector"
-        return "extra" if isinstance(self.member, Extra) else "member"
+        return role_of(self.member)
+
+
+def role_of(model: OnnxModel) -> Role:
+    """What the model is for."""
+    if isinstance(model, Detector):
+        return "detector"
+    return "extra" if isinstance(model, Extra) else "member"
 
 
 class Unit:

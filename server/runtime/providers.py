@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from model_repo import Execution, Member, Provider
+from model_repo import Execution, OnnxModel, Provider
 from server.runtime.options import RuntimeOptions
 from server.runtime.tuning import BUCKETS
 
@@ -39,7 +39,7 @@ class Selection:
     unknown: tuple[str, ...]
 
 
-def wanted(member: Member, execution: Execution, options: RuntimeOptions) -> tuple[Provider, ...]:
+def wanted(member: OnnxModel, execution: Execution, options: RuntimeOptions) -> tuple[Provider, ...]:
     """The member's own providers, else the ensemble's, else the server's; empty means CPU."""
     if member.providers is not None:
         return member.providers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from model_repo import Input, Manifest, Member
+from model_repo import Detector, Extra, Input, Manifest, Member, OnnxModel
 from server.runtime.datatypes import DATATYPES, FLOAT_TYPES, ONNX_TYPES, TensorInfo
 
 Shape = Sequence[int | str | None]
@@ -20,14 +20,21 @@ class Signature:
 
 
 def problems(manifest: Manifest, members: Mapping[str, Signature], fusion: Signature | None) -> list[str]:
-    """What is wrong between the manifest and the files' signatures, by member, inputs first; [] when nothing is.
+    """What is wrong between the manifest and the files' signatures, by model, inputs first; [] when nothing is.
 
-    `members` maps every member's name, `fusion` is the signature of `fusion.onnx` if there is one.
+    `members` maps the name of every member, detector and extra; `fusion` is the signature of `fusion.onnx` if there is
+    one.
     """
     found: list[str] = []
     for member in manifest.members:
         told = member_problems(manifest, member, members[member.name])
         found += [f"member {member.name!r} {predicate}" for predicate in told]
+    for detector in manifest.detectors:
+        told = detector_problems(manifest, detector, members[detector.name])
+        found += [f"detector {detector.name!r} {predicate}" for predicate in told]
+    for extra in manifest.extras:
+        told = extra_problems(manifest, extra, members[extra.name])
+        found += [f"extra {extra.name!r} {predicate}" for predicate in told]
     if fusion is not None:
         found += [f"fusion.onnx {predicate}" for predicate in fusion_problems(manifest, fusion)]
     found += _unused(manifest, members)
@@ -36,6 +43,35 @@ def problems(manifest: Manifest, members: Mapping[str, Signature], fusion: Signa
 
 def member_problems(manifest: Manifest, member: Member, signature: Signature) -> list[str]:
     """What is wrong with one member: predicates to its name, as `gives [n, 9], the manifest says [n, 10]`."""
+    found = _wiring_problems(manifest, member, signature)
+    return [*found, *_output_problems(manifest, member, signature.outputs)]
+
+
+def detector_problems(manifest: Manifest, detector: Detector, signature: Signature) -> list[str]:
+    """The same for a detector: its output is float [n] or [n, 1]."""
+    found = _wiring_problems(manifest, detector, signature)
+    entry = _found(signature.outputs, detector.output)
+    if entry is None:
+        return [*found, _no_output(detector.output, signature.outputs)]
+    if entry.type not in FLOAT_TYPES:
+        return [*found, f"gives {entry.name!r} as {_datatype(entry.type)}, expected FP16, FP32 or FP64"]
+    if len(entry.shape) == 1:
+        return [*found, *([_fixed_rows(entry)] if isinstance(entry.shape[0], int) else [])]
+    return [*found, *_shape_problems(entry, "gives ", (-1, 1), "a detector gives [n] or [n, 1]")]
+
+
+def extra_problems(manifest: Manifest, extra: Extra, signature: Signature) -> list[str]:
+    """The same for an extra: its output is what it declares."""
+    found = _wiring_problems(manifest, extra, signature)
+    entry = _found(signature.outputs, extra.output)
+    if entry is None:
+        return [*found, _no_output(extra.output, signature.outputs)]
+    if entry.type != ONNX_TYPES[extra.datatype]:
+        found.append(f"gives {entry.name!r} as {_datatype(entry.type)}, the manifest says {extra.datatype}")
+    return [*found, *_shape_problems(entry, "gives ", extra.shape, f"the manifest says {_told(extra.shape)}")]
+
+
+def _wiring_problems(manifest: Manifest, member: OnnxModel, signature: Signature) -> list[str]:
     declared = sources(manifest)
     found: list[str] = []
     for entry in signature.inputs:
@@ -50,7 +86,7 @@ def member_problems(manifest: Manifest, member: Member, signature: Signature) ->
         for name in member.inputs
         if name not in known
     ]
-    return [*found, *_output_problems(manifest, member, signature.outputs)]
+    return found
 
 
 def sources(manifest: Manifest) -> dict[str, Input]:
@@ -81,9 +117,7 @@ def fusion_problems(manifest: Manifest, signature: Signature) -> list[str]:
 
 def _unused(manifest: Manifest, members: Mapping[str, Signature]) -> Iterator[str]:
     used = {
-        member.inputs.get(entry.name, entry.name)
-        for member in manifest.members
-        for entry in members[member.name].inputs
+        member.inputs.get(entry.name, entry.name) for member in manifest.models for entry in members[member.name].inputs
     }
     for tokenizer in manifest.tokenizers:
         if tokenizer.name not in used:
@@ -102,9 +136,9 @@ def _input_problems(entry: TensorInfo, declared: Input) -> Iterator[str]:
 
 
 def _output_problems(manifest: Manifest, member: Member, outputs: Sequence[TensorInfo]) -> Iterator[str]:
-    entry = next((entry for entry in outputs if entry.name == member.output), None)
+    entry = _found(outputs, member.output)
     if entry is None:
-        yield f"has no output {member.output!r}; its outputs are {_listed([o.name for o in outputs])}"
+        yield _no_output(member.output, outputs)
         return
     if entry.type not in FLOAT_TYPES:
         hint = " (export it with zipmap off)" if "map(" in entry.type else ""
@@ -114,6 +148,14 @@ def _output_problems(manifest: Manifest, member: Member, outputs: Sequence[Tenso
         yield from _shape_problems(entry, "gives ", expected, f"the manifest says {_told(expected)}")
     elif isinstance(entry.shape[0], int):
         yield _fixed_rows(entry)
+
+
+def _found(outputs: Sequence[TensorInfo], name: str) -> TensorInfo | None:
+    return next((entry for entry in outputs if entry.name == name), None)
+
+
+def _no_output(name: str, outputs: Sequence[TensorInfo]) -> str:
+    return f"has no output {name!r}; its outputs are {_listed([entry.name for entry in outputs])}"
 
 
 def _one_column(manifest: Manifest, member: Member, shape: Shape) -> bool:
