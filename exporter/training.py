@@ -1,16 +1,16 @@
-"""The training loop of torch members, and the random distortions of images. One thread, one seed, one result."""
+"""The training loop of torch members. One thread, one seed, one result."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from exporter.distortion import distorted
 from exporter.errors import TrainingError
-from exporter.families.base import Augmentation, Training
+from exporter.families.base import Training
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Output [n, ...] and target [n] → a scalar."""
@@ -55,24 +55,3 @@ def fit(
         if not torch.isfinite(value):
             raise TrainingError(f"the loss is {value.item()} after epoch {epoch + 1} of {training.epochs}")
     return module.eval()
-
-
-def distorted(images: Tensor, bounds: Augmentation, generator: torch.Generator) -> Tensor:
-    """Each of float32 [n, h, w] or [n, c, h, w] turned, scaled, sheared and shifted at random; black outside."""
-    planes = images if images.dim() == 4 else images[:, None]
-    n, _, height, width = planes.shape
-
-    def drawn(bound: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * bound
-
-    angle, across, down = drawn(math.radians(bounds.degrees)), 1 + drawn(bounds.scale), 1 + drawn(bounds.scale)
-    shear = drawn(bounds.shear)
-    # The grid runs from -1 to 1, so a pixel is 2 / size of it.
-    right, low = drawn(2 * bounds.shift_px / width), drawn(2 * bounds.shift_px / height)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    upper = torch.stack([cos * across, shear - sin * down, right], dim=1)
-    lower = torch.stack([sin * across, cos * down, low], dim=1)
-    affine = torch.stack([upper, lower], dim=1).to(images.device)
-    grid = nn.functional.affine_grid(affine, list(planes.shape), align_corners=False)
-    moved = nn.functional.grid_sample(planes, grid, align_corners=False)
-    return moved.reshape(images.shape)

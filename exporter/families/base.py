@@ -28,12 +28,19 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Augmentation(Spec, frozen=True, kw_only=True):
-    """Random affine changes of an image, each drawn evenly from ± the bound; a fresh draw per row and epoch."""
+    """Random changes of an image, each drawn evenly from ± the bound; a fresh draw per row and epoch.
+
+    Photographs are flipped and cropped, drawings and characters turned and sheared.
+    """
 
     degrees: NotNegative = 12.0
     scale: Share = 0.12
     shift_px: NotNegative = 0.8
     shear: NotNegative = 0.15
+    flip: bool = False
+    """Half of the rows are mirrored from left to right."""
+    crop_px: Annotated[int, Meta(ge=0)] = 0
+    """Whole pixels by which a row is moved; the border's pixels fill what that uncovers."""
 
 
 class Training(Spec, frozen=True, kw_only=True):

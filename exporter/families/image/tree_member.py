@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from exporter.conversion.tree_graph import forest_to_onnx, lightgbm_to_onnx
 from exporter.data.dataset import Array, Rows
+from exporter.distortion import distorted
 from exporter.families.base import TREES, Setting
 from exporter.networks.image.pixels import Frame, frame_of
-from exporter.training import distorted
 from model_repo.manifest import Kind
 
 if TYPE_CHECKING:
