@@ -90,7 +90,7 @@ def _copies(rows: Rows, keep: Mask, *, contradictions: bool) -> Iterator[tuple[s
 
 def _key(inputs: Mapping[str, Array], row: int) -> bytes:
     return b"\0".join(
-        repr(array[row].tolist()).encode() if array.dtype == np.object_ else array[row].tobytes()
+        repr(array[row : row + 1].tolist()).encode() if array.dtype == np.object_ else array[row].tobytes()
         for array in inputs.values()
     )
 
