@@ -23,6 +23,7 @@ from model_repo import (
     Fusion,
     Golden,
     Input,
+    LedgerFile,
     Manifest,
     Member,
     Repository,
@@ -42,6 +43,8 @@ GOLDEN_ATOL = 1e-4
 """Of probabilities: other CPUs sum in another order, and a float32 network is within 1e-5 (measured: 4e-7)."""
 
 NO_DIGEST = "0" * 64
+
+LEDGER_FILE, INPUTS_FILE = "ledger.npz", "ledger-inputs.npz"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,14 @@ class GoldenRows:
 
 
 @dataclass(frozen=True)
+class LedgerFiles:
+    """The two files of a ledger; `inputs` is None where the rows are too many bytes, or are not to be kept."""
+
+    answers: bytes
+    inputs: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Bundle:
     """One version to be. `fusion` of a stacked rule names the digest of `stacker`, the bytes of its graph."""
 
@@ -87,6 +98,7 @@ class Bundle:
     golden: GoldenRows
     stacker: bytes | None = None
     conformal: Conformal | None = None
+    ledger: LedgerFiles | None = None
     batching: Batching = Batching()  # noqa: RUF009 - frozen
     description: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -168,11 +180,18 @@ def _staged(bundle: Bundle, staging: Staging, version: int) -> Manifest:
             atol=GOLDEN_ATOL,
         ),
         conformal=bundle.conformal,
+        ledger=None if bundle.ledger is None else _ledger(staging, bundle.ledger),
         batching=bundle.batching,
         description=bundle.description,
         report=dict(bundle.report),
         provenance=dict(bundle.provenance),
     )
+
+
+def _ledger(staging: Staging, files: LedgerFiles) -> LedgerFile:
+    answers = staging.add(LEDGER_FILE, files.answers)
+    inputs = None if files.inputs is None else staging.add(INPUTS_FILE, files.inputs)
+    return LedgerFile(file=answers.file, sha256=answers.sha256, bytes=answers.bytes, inputs=inputs)
 
 
 def _added(staging: Staging, part: Part) -> Member:

@@ -7,6 +7,7 @@ ExportError
 ├── ConversionError    a member does not become an ONNX graph that the server would take
 ├── ParityError        a member's ONNX graph does not compute what the trained member does
 ├── AcceptanceError    the ensemble is worse on the test split than its recipe accepts
+├── LedgerError        a ledger that cannot be read, or that a fusion cannot be fitted to
 └── BundleError        ONNX files that do not make one ensemble; carries every problem found
 """
 
@@ -54,3 +55,7 @@ class AcceptanceError(_Listing):
 
 class BundleError(_Listing):
     """Members, inputs, outputs or golden rows that do not fit each other."""
+
+
+class LedgerError(ExportError):
+    """A version without a ledger, a damaged one, or rows that its members cannot be compared on."""

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array, Rows
-from exporter.families.base import Family
-from exporter.fusing.rules import calibrated_stack
+from exporter.fusing.ledger import Ledger
+from exporter.fusing.rules import FittedRule, calibrated_stack
 from exporter.fusing.selection import Fusing
 from exporter.inference import Graph, batches
 from exporter.metrics import HIGHER_IS_BETTER, Metrics
@@ -37,10 +37,6 @@ class Panel:
         """Each member's raw output float32 [n, C]."""
         return [graph.in_batches(inputs) for graph in self.graphs]
 
-    def calibrated(self, inputs: Mapping[str, Array], temperatures: Sequence[float]) -> Floats:
-        """Calibrated probabilities, or values, float64 [K, n, C]."""
-        return calibrated_stack(self.raw(inputs), self.kinds, temperatures)
-
     def latencies_ms(self, inputs: Mapping[str, Array]) -> list[float]:
         """Median milliseconds of the first row alone, per member."""
         row = next(batches(inputs, 1))
@@ -48,34 +44,39 @@ class Panel:
 
 
 def evaluate(
-    panel: Panel,
+    ledger: Ledger,
     fusing: Fusing,
+    raw: Sequence[NDArray[np.float32]],
     test: Rows,
-    specs: Mapping[str, Family],
-    latencies: Sequence[float],
-    y: Array,
+    families: Mapping[str, str],
+    latencies_ms: Sequence[float],
     objective: Objective,
 ) -> list[Row]:
-    """A row per member and per rule on the test rows; `y` are the targets of the validation rows.
+    """A row per member and per rule on the test rows, from the members' raw answers [m, C] to them.
 
-    A rule's latency is that of all members, one after the other, measured once, and that of the rule itself.
+    A rule's latency is that of all members, one after the other, and of calibrating and fusing one row.
     """
-    P = panel.calibrated(test.inputs, fusing.temperatures)
+    P = calibrated_stack(raw, ledger.kinds, fusing.temperatures)
+    y = ledger.target
     rows = []
-    for name, p, latency in zip(panel.names, P, latencies, strict=True):
+    for name, p, latency in zip(ledger.members, P, latencies_ms, strict=True):
         metrics = msgspec.structs.replace(objective.measure(p, test), latency_ms=latency)
         validation = objective.of(fusing.validation.members[name], y)
         rows.append(
-            Row(name=name, kind="member", family=specs[name].family, metrics=metrics, validation_loss=validation)
+            Row(name=name, kind="member", family=families.get(name, ""), metrics=metrics, validation_loss=validation)
         )
-    first = next(batches(test.inputs, 1))
-    members_ms = latency_ms(lambda: panel.calibrated(first, fusing.temperatures))
+    first = [output[:1] for output in raw]
+    members_ms = sum(latencies_ms)
     for rule in {**fusing.rules, fusing.chosen.name: fusing.chosen}.values():
-        fusion_ms = latency_ms(functools.partial(rule, P[:, :1]))
+        fusion_ms = latency_ms(functools.partial(_fuse_row, rule, first, ledger, fusing))
         metrics = msgspec.structs.replace(objective.measure(rule(P), test), latency_ms=members_ms + fusion_ms)
         answers = fusing.validation.rules.get(rule.name, fusing.validation.members[fusing.best_single])
         rows.append(Row(name=rule.name, kind="rule", metrics=metrics, validation_loss=objective.of(answers, y)))
     return rows
+
+
+def _fuse_row(rule: FittedRule, first: Sequence[NDArray[np.float32]], ledger: Ledger, fusing: Fusing) -> Floats:
+    return rule(calibrated_stack(first, ledger.kinds, fusing.temperatures))
 
 
 def missed(

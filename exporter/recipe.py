@@ -41,6 +41,9 @@ class FusionSpec(Spec, frozen=True, kw_only=True):
     """Fewest members that may answer a request."""
     alpha: Annotated[float, Meta(gt=0, lt=1)] | None = 0.1
     """Conformal sets hold the true class with at least this much less than certainty; absent: no sets."""
+    ledger: Literal["rows", "answers", "none"] = "rows"
+    """What the version keeps for `tutti refit`: members' answers to validation and test rows, with those rows
+    themselves where they are small, or nothing."""
 
 
 RULES: dict[Task, tuple[RuleName, ...]] = {

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +30,6 @@ class Ledger:
     target: Array
     fold: Labels
     outputs: tuple[NDArray[np.float32], ...]
-
-    def save(self, path: Path) -> None:
-        """Write all of it as .npz, without pickle: a member can be added, or weights fitted anew, without training."""
-        arrays: dict[str, NDArray[Any]] = {
-            "members": np.array(self.members),
-            "kinds": np.array(self.kinds),
-            "rows": self.rows,
-            "target": self.target,
-            "fold": self.fold,
-        }
-        for name, output in zip(self.members, self.outputs, strict=True):
-            arrays[f"output:{name}"] = output
-        np.savez(path, allow_pickle=False, **arrays)
 
 
 def ledger_of(results: Mapping[Job, Made], members: Sequence[str], dataset: Dataset) -> Ledger:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from exporter.metrics import BINS, Metrics
 from exporter.objective import MetricName, columns_of, wording
+from exporter.reporting.diversity import Diversity
+from exporter.reporting.pareto import Candidate, summary
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,6 +47,9 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Member → largest difference of a raw output between the trained member and its ONNX graph."""
     missed: tuple[str, ...] = ()
     """What the recipe's acceptance asked for and the test rows did not give."""
+    diversity: Diversity | None = None
+    pareto: tuple[Candidate, ...] = ()
+    """Members, alone and together, by latency."""
 
     def members(self) -> tuple[Row, ...]:
         """The members' rows."""
@@ -70,7 +75,10 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def manifest_report(self) -> dict[str, Any]:
         """The manifest's `report`, as DESIGN and docs/FORMAT.md lay it out."""
         fused, best = self.row(self.published), self.row(self.best_single)
+        more = {} if self.diversity is None else {"diversity": self.diversity.summary()}
         return {
+            **more,
+            "pareto": summary(self.pareto),
             "rows": self.split["test"],
             "fused": {"rule": self.published, **_plain(fused)},
             "best_single": {"name": best.name, **_plain(best)},
@@ -105,8 +113,35 @@ def as_text(board: Leaderboard) -> str:
     ]
     if board.metric == "log_loss":
         lines.append(f"Temperatures: {_pairs(board.temperatures)}.")
+    lines += _pareto_lines(board)
+    if board.diversity is not None:
+        lines += _diversity_lines(board, board.diversity)
     lines += [f"MISSED: {sentence}" for sentence in board.missed]
     return "\n".join(lines) + "\n"
+
+
+def _pareto_lines(board: Leaderboard) -> Iterator[str]:
+    """Those that no other beats: what there is to choose from when latency counts."""
+    if not board.pareto:
+        return
+    yield f"\nPareto list ({wording(board.metric)}; no other is as fast and as good on validation):"
+    yield f"{'ms/row':>10}{'validation':>12}{'test':>10}"
+    for each in board.pareto:
+        if each.efficient:
+            yield f"{each.latency_ms:>10.3f}{each.validation:>12.4f}{each.test:>10.4f}  {each.label}"
+
+
+def _diversity_lines(board: Leaderboard, found: Diversity) -> Iterator[str]:
+    what = "accuracy" if found.disagreement is not None else wording(found.metric)
+    yield (
+        f"\nDiversity on {found.rows} validation rows: {what} {found.fused:.4f} fused, {found.best_single:.4f} best "
+        f"single, {found.oracle:.4f} with the best member of each row (gap {found.oracle_gap:.4f})."
+    )
+    if found.closest is not None:
+        first, second, correlation = found.closest
+        yield f"Most alike: {first} and {second}, whose errors correlate by {correlation:.2f}."
+    for sentence in found.sentences():
+        yield f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 def as_json(board: Leaderboard) -> bytes:

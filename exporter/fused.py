@@ -1,0 +1,167 @@
+"""From members' answers to one ensemble: fitted, measured, compared, bundled. Export, refit and the API share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter import bundle as bundles
+from exporter.bundle import Bundle, LedgerFiles, Part
+from exporter.comparison import Compared, Tested, compare
+from exporter.data.dataset import Array, Rows
+from exporter.errors import BundleError
+from exporter.evaluation import evaluate, missed
+from exporter.fusing.conformal import conformal_quantile
+from exporter.fusing.ledger import Ledger
+from exporter.fusing.ledger_file import TestRows
+from exporter.fusing.rules import calibrated_stack
+from exporter.fusing.selection import Fusing, fit_fusion
+from exporter.inference import batches
+from exporter.recipe import Head
+from exporter.reporting.leaderboard import Leaderboard, Row
+from model_repo import Input
+from server.runtime import LoadedEnsemble
+from server.runtime.outputs import FUSED_OUTPUT
+
+SERVED_ROWS = 256
+"""Rows of one batch of the comparison with a served version."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Entrants:
+    """The members' raw answers to validation and test rows, and what each member costs, in the ledger's order."""
+
+    ledger: Ledger
+    test: TestRows
+    families: Mapping[str, str]
+    costs: Sequence[float]
+    """Bytes, not milliseconds: ties must not hang on a clock."""
+    latencies_ms: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What was fitted to the ledger, and how it does on the test rows."""
+
+    fusing: Fusing
+    answer: Floats
+    """The published rule's answers [m, C] to the test rows."""
+    best_single: str
+    """The member that is best on the test rows."""
+    best_answer: Floats
+    """Its answers [m, C]."""
+    rows: tuple[Row, ...]
+    compared: Compared
+
+    @property
+    def published(self) -> Row:
+        """The published rule's row."""
+        return next(row for row in self.rows if row.kind == "rule" and row.name == self.fusing.chosen.name)
+
+
+def fuse_members(head: Head, entrants: Entrants) -> Fused:
+    """Temperatures, rules, the choice, figures on the test rows, diversity and Pareto list."""
+    ledger, test, objective = entrants.ledger, entrants.test, head.objective
+    fusing = fit_fusion(ledger, head.rules, head.fusion.publish, entrants.costs, head.seed, objective)
+    P = calibrated_stack(test.outputs, ledger.kinds, fusing.temperatures)
+    measured = Rows.of({}, test.target, group=test.group)
+    rows = evaluate(ledger, fusing, test.outputs, measured, entrants.families, entrants.latencies_ms, objective)
+    members = {row.name: row.metrics.figure(objective.metric) for row in rows if row.kind == "member"}
+    best = min(members, key=lambda name: members[name])
+    tested = Tested(P, test.target, entrants.latencies_ms)
+    compared = compare(ledger, fusing, head.rules, entrants.costs, tested, head.seed, objective)
+    return Fused(fusing, fusing.chosen(P), best, P[ledger.members.index(best)], tuple(rows), compared)
+
+
+def board_of(head: Head, fused: Fused, split: Mapping[str, int], **more: Any) -> Leaderboard:
+    """The leaderboard; `more` are its fields about this run: preset, seconds, parity, quantised."""
+    fusing, metric = fused.fusing, head.objective.metric
+    members = {row.name: row.metrics for row in fused.rows if row.kind == "member"}
+    temperatures = dict(zip(members, (round(value, 6) for value in fusing.temperatures), strict=True))
+    return Leaderboard(
+        ensemble=head.name,
+        metric=metric,
+        rows=fused.rows,
+        published=fusing.chosen.name,
+        reason=fusing.reason,
+        best_single=fused.best_single,
+        split=dict(split),
+        seed=head.seed,
+        weights=dict(zip(members, fusing.chosen.weights.round(6).tolist(), strict=True)),
+        temperatures={**temperatures, "fused": round(fusing.chosen.fusion.temperature, 6)},
+        missed=tuple(missed(head.acceptance, fused.published.metrics, members, head.objective)),
+        diversity=fused.compared.diversity,
+        pareto=fused.compared.pareto,
+        **more,
+    )
+
+
+def bundle_of(
+    head: Head,
+    classes: Sequence[str],
+    inputs: Sequence[Input],
+    parts: Sequence[Part],
+    fused: Fused,
+    entrants: Entrants,
+    golden: tuple[Sequence[Array], Mapping[str, Array]],
+    **more: Any,
+) -> Bundle:
+    """The version to be. `golden` are the members' raw answers to the golden rows, and those rows as clients send them.
+
+    `parts` are in the ledger's order; `more` are further fields of the bundle. Raises BundleError.
+    """
+    fusing, rule = fused.fusing, fused.fusing.chosen
+    weighed = [
+        replace(part, entry=msgspec.structs.replace(part.entry, weight=float(weight), temperature=temperature))
+        for part, weight, temperature in zip(parts, rule.weights, fusing.temperatures, strict=True)
+    ]
+    manifest = bundles.draft(head.name, head.task, classes, inputs, [part.entry for part in weighed], rule.fusion)
+    raw, feeds = golden
+    validation = fusing.validation.rules.get(rule.name, fusing.validation.members[fusing.best_single])
+    alpha = head.fusion.alpha if classes else None
+    return Bundle(
+        name=head.name,
+        task=head.task,
+        classes=tuple(classes),
+        inputs=tuple(inputs),
+        parts=tuple(weighed),
+        fusion=rule.fusion,
+        quorum=head.fusion.quorum,
+        golden=bundles.golden_rows(manifest, raw, feeds, rule.stacker),
+        stacker=None if rule.stacker is None else rule.stacker.data,
+        conformal=None if alpha is None else conformal_quantile(validation, entrants.ledger.target, alpha),
+        batching=head.batching,
+        description=head.description,
+        **more,
+    )
+
+
+def kept(head: Head, answers: bytes, inputs: bytes | None) -> LedgerFiles | None:
+    """What of the ledger goes into the version, as the recipe has it."""
+    if head.fusion.ledger == "none":
+        return None
+    return LedgerFiles(answers, inputs if head.fusion.ledger == "rows" else None)
+
+
+def compare_served(ensemble: LoadedEnsemble, answer: Floats, feeds: Mapping[str, Array], tolerance: float) -> None:
+    """Raise BundleError unless the loaded version answers the rows as the leaderboard's figures were made.
+
+    `answer` [m, C]. Values have no scale of their own: their tolerance grows with them.
+    """
+    manifest = ensemble.manifest
+    name = FUSED_OUTPUT[manifest.task]
+    parts = batches({entry.name: feeds[entry.name] for entry in manifest.inputs}, SERVED_ROWS)
+    served = np.concatenate([ensemble.predict(part, [name]).outputs[name] for part in parts])
+    difference = float(np.abs(served - answer.reshape(served.shape)).max())
+    allowed = tolerance * (1.0 if manifest.classes else max(1.0, float(np.abs(answer).max())))
+    if not difference <= allowed:
+        raise BundleError(
+            manifest.name, [f"served answers differ from the fitted ones by {difference:.2g}, tolerance {allowed:.2g}"]
+        )
