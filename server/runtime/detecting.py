@@ -37,6 +37,7 @@ class Scale:
     def __call__(self, raw: NDArray[np.floating]) -> Floats:
         """float64 [n] of scores [n]: below all 0, above all 1, an infinite score too; NaN where it is NaN."""
         placed: Floats = np.interp(raw.astype(np.float64), self._scores, self._shares, left=0.0, right=1.0)
+        placed[np.isnan(raw)] = np.nan  # one distinct score would place it among the others
         return placed
 
 

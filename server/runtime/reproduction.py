@@ -55,7 +55,7 @@ def compare(manifest: Manifest, golden: GoldenRows, given: Evaluated) -> None:
     _compare("the fused answer", given.fused, golden.fused, manifest, silent.get(FUSION))
     if SCORE in golden.beside:
         silence = "; ".join(silent[d.name] for d in manifest.detectors if d.name in silent)
-        _compare_plain("the detectors", given.beside(SCORE), golden.beside[SCORE], manifest, silence)
+        _compare_plain(repr(SCORE), given.beside(SCORE), golden.beside[SCORE], manifest, silence)
     for extra in manifest.extras:
         stored = golden.beside[extra.name]
         _compare_plain(f"extra {extra.name!r}", given.beside(extra.name), stored, manifest, silent.get(extra.name))

@@ -99,7 +99,8 @@ def test_a_file_that_is_fed_from_two_inputs_runs_for_each() -> None:
     ]
     execution = Sequential(slots).run({"a": X, "b": -X})
     assert session.asked == [["y0"], ["y0"]]
-    assert not np.array_equal(*[given for given in execution.raw if given is not None])
+    left, right = (given for given in execution.raw if given is not None)
+    assert not np.array_equal(left, right)
 
 
 @pytest.mark.parametrize("plan", PLANS)
