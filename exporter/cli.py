@@ -15,6 +15,7 @@ from exporter.errors import AcceptanceError, ExportError
 from exporter.objective import MetricName
 from exporter.options import Options
 from exporter.recipe import DEFAULT_PRESET, PRESETS, read_recipe
+from exporter.schema import recipe_schema
 from model_repo import RepositoryError
 
 if TYPE_CHECKING:
@@ -50,9 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 when the ensemble misses what its recipe accepts; 2 when the call cannot be carried out."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.recipe is None and not arguments.list:
+    if arguments.recipe is None and not arguments.list and not arguments.schema:
         parser.error("a recipe is needed: its name (tutti export --list) or a TOML file")
     try:
+        if arguments.schema:
+            print(msgspec.json.format(msgspec.json.encode(recipe_schema()), indent=2).decode())
+            return 0
         if arguments.list:
             _print_list(as_json=arguments.json)
             return 0
@@ -139,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("recipe", nargs="?", metavar="NAME|RECIPE.toml", help="a shipped recipe (--list) or a file")
     parser.add_argument("--list", action="store_true", help="name every shipped recipe and its members")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of recipes, for editors")
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
     parser.add_argument("--repository", default="models", metavar="DIR", help="model repository [models]")
     parser.add_argument("--data", metavar="DIR", help="folder of the data, where the recipe needs one")

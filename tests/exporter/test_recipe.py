@@ -144,7 +144,7 @@ def test_a_regression_takes_the_rules_and_metrics_of_values() -> None:
     assert parse_recipe(values, "values").objective.metric == "rmse"
     assert parse_recipe(values, "values").rules == ("weighted", "greedy", "mean", "median")
     assert parse_recipe(values + b'[fusion]\nmetric = "mae"\n', "values").objective.metric == "mae"
-    with pytest.raises(RecipeError, match="fusion.rules has vote, a regression takes weighted, greedy, mean, median"):
+    with pytest.raises(RecipeError, match=r"fusion\.rules has vote, a regression takes weighted, greedy, mean, median"):
         parse_recipe(values + b'[fusion]\nrules = ["mean", "vote"]\n', "values")
 
 
