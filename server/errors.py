@@ -14,6 +14,7 @@ ServerError
 ├── Overloaded                   the queue is full; carries when to come back
 ├── DeadlineExceeded             no answer by the request's deadline
 ├── QuorumLost                   fewer members answered than the quorum, or a required one did not
+│   └── ExtraFailed              an extra that the request asked for gave nothing
 └── LoadError                    a version may not serve; carries a reason code for index, log and metric
 """
 
@@ -91,6 +92,10 @@ class QuorumLost(ServerError):
     def __init__(self, message: str, missing: Sequence[str]) -> None:
         super().__init__(message)
         self.missing = tuple(missing)
+
+
+class ExtraFailed(QuorumLost):
+    """An extra that the request names in its outputs gave nothing; `missing` names it. Others are not concerned."""
 
 
 class LoadError(ServerError):

@@ -58,12 +58,18 @@ SPECS: tuple[Spec, ...] = (
     Spec("tutti_inflight_rows", "gauge", _EV, "Rows being computed now."),
     Spec("tutti_member_failures_total", "counter", (*_EV, "member", "reason"), "Batches in which a member raised or "
          "gave NaN, Inf, a wrong shape or no distribution."),
+    Spec("tutti_detector_failures_total", "counter", (*_EV, "detector", "reason"), "Batches in which a detector raised "
+         "or gave NaN or a wrong shape: the score is told without it."),
+    Spec("tutti_extra_failures_total", "counter", (*_EV, "extra", "reason"), "Batches in which an extra raised or gave "
+         "a wrong shape: requests that asked for it fail."),
     Spec("tutti_degraded_total", "counter", _EV, "Requests answered with a member missing."),
     Spec("tutti_quality_rows_total", "counter", _EV, "Rows looked at for the two metrics below: a sample of the "
          "batches, at most 100 a second."),
     Spec("tutti_member_disagreement_total", "counter", (*_EV, "member"), "Sampled rows where the member's class "
          "differs from the fused one."),
     Spec("tutti_confidence", "histogram", _EV, "Largest fused probability of a sampled row.", UNIT),
+    Spec("tutti_ood_score", "histogram", _EV, "How strange sampled rows are to the detectors, where there are any.",
+         UNIT),
     Spec("tutti_swap_total", "counter", ("ensemble", "outcome"), "Versions brought into service (ok) or refused "
          "(reason)."),
     Spec("tutti_swap_seconds", "histogram", ("ensemble", "phase"), "Phases of a swap: verify, load, golden, measure, "

@@ -10,6 +10,7 @@ from server.errors import NotReady, UnknownVersion
 from server.http.shapes import (
     BatchStatistics,
     ConfigTensor,
+    DetectorMetadata,
     DynamicBatching,
     EnsembleMetadata,
     InferenceStatistics,
@@ -65,6 +66,16 @@ def model_metadata(servable: Servable, signature: Signature, manager: Manager) -
         )
         for member in manifest.members
     ]
+    detectors = [
+        DetectorMetadata(
+            name=detector.name,
+            weight=detector.weight,
+            providers=list(ensemble.providers.get(detector.name, ())),
+            family=detector.family,
+            fallback=ensemble.fallbacks.get(detector.name),
+        )
+        for detector in manifest.detectors
+    ]
     return ModelMetadata(
         name=servable.name,
         versions=[str(version) for version in manager.versions(servable.name)],
@@ -78,6 +89,9 @@ def model_metadata(servable: Servable, signature: Signature, manager: Manager) -
             plan=ensemble.plan,
             lanes=ensemble.lanes,
             members=members,
+            detectors=detectors,
+            ood_threshold=manifest.ood_threshold,
+            extras=[extra.name for extra in manifest.extras],
             labels=dict(manager.labels(servable.name)),
             default_outputs=list(ensemble.default_outputs),
             classes=list(manifest.classes[:MAX_CLASSES_SHOWN]),

@@ -50,6 +50,16 @@ class MemberMetadata(Struct, omit_defaults=True):
     fallback: str | None = None
 
 
+class DetectorMetadata(Struct, omit_defaults=True):
+    """One detector: what it is, its share of `ood_score`, and the execution providers that it really runs on."""
+
+    name: str
+    weight: float
+    providers: list[str]
+    family: str | None = None
+    fallback: str | None = None
+
+
 class EnsembleMetadata(Struct, omit_defaults=True):
     """What the protocol has no field for."""
 
@@ -63,6 +73,11 @@ class EnsembleMetadata(Struct, omit_defaults=True):
     default_outputs: list[str]
     classes: list[str] = field(default_factory=list)
     description: str = ""
+    detectors: list[DetectorMetadata] = field(default_factory=list)
+    ood_threshold: float | None = None
+    """`in_distribution` is an `ood_score` of at most this."""
+    extras: list[str] = field(default_factory=list)
+    """Outputs given only to requests that name them."""
 
 
 class ModelMetadata(Struct):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.errors import InvalidTensor, QuorumLost, ServerError
+from server.errors import ExtraFailed, InvalidTensor, QuorumLost, ServerError
 from server.runtime import LoadedEnsemble, MemberFailure, Prediction
 from server.serving.rows import Array, Outputs, Rows
 
@@ -170,12 +170,22 @@ def _split(ensemble: LoadedEnsemble, parts: Sequence[Part], prediction: Predicti
     start = 0
     clean = prediction.answered is None
     whole = Outputs(prediction.outputs)
+    failed = {f.member: f for f in prediction.failures if f.role == "extra"} if prediction.failures else {}
     for part in parts:
         stop = start + part.rows
         answer = Answer(whole, part.entry.outputs, start, stop)
-        results.append(answer if clean else _judged(ensemble, prediction, answer))
+        if failed and (lacking := [failed[name] for name in part.entry.outputs if name in failed]):
+            results.append(_extra_failed(lacking[0]))
+        else:
+            results.append(answer if clean else _judged(ensemble, prediction, answer))
         start = stop
     return results
+
+
+def _extra_failed(failure: MemberFailure) -> ServerError:
+    if failure.reason == "invalid_input":
+        return InvalidTensor(f"the inputs are refused by the model: extra '{failure.member}': {failure.detail}")
+    return ExtraFailed(f"output '{failure.member}' cannot be given: {failure.detail}", (failure.member,))
 
 
 def _judged(ensemble: LoadedEnsemble, prediction: Prediction, answer: Answer) -> Outcome:

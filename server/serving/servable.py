@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from time import monotonic
 
 from server.metrics import Metrics
 from server.runtime import LoadedEnsemble, Prediction
+from server.runtime.beside import SCORE
+from server.runtime.prediction import Role
 from server.serving.batch import Answer, Arrays, BatchResult, Entry, Part, compute
 from server.serving.batcher import Batcher, BatcherStatistics
 from server.serving.reply import Asked, DirectReply
@@ -18,6 +20,11 @@ from server.serving.stats import ServableStats
 QUALITY_PERIOD_S = 0.01
 """Agreement and confidence are taken from one batch in this time: at most 100 a second, under 1% of a core."""
 QUALITY_OUTPUTS = frozenset({"members", "probabilities"})
+_FAILURES: Mapping[Role, str] = {
+    "member": "tutti_member_failures_total",
+    "detector": "tutti_detector_failures_total",
+    "extra": "tutti_extra_failures_total",
+}
 
 log = logging.getLogger("tutti.servable")
 
@@ -36,7 +43,9 @@ class Servable:
         self._members = tuple(member.name for member in manifest.members)
         self._all_metrics = metrics
         self.metrics = metrics.servable(self.name, self.version, self._members)
-        self._quality = manifest.task == "classification"
+        self._sampled = QUALITY_OUTPUTS if manifest.task == "classification" else frozenset()
+        if manifest.detectors:
+            self._sampled |= {SCORE}
         self._quality_due = 0.0
         self._helpless: frozenset[str] = frozenset()
         self._variable = any(-1 in spec.shape[1:] for spec in manifest.inputs)
@@ -121,10 +130,10 @@ class Servable:
         return compute(self.ensemble, parts, self._extra_outputs(), self._helpless)
 
     def _extra_outputs(self) -> Collection[str]:
-        if not self._quality or (now := monotonic()) < self._quality_due:
+        if not self._sampled or (now := monotonic()) < self._quality_due:
             return ()
         self._quality_due = now + QUALITY_PERIOD_S
-        return QUALITY_OUTPUTS
+        return self._sampled
 
     def _done(self, parts: Sequence[Part], result: BatchResult | BaseException, seconds: float) -> None:
         cells = self.metrics
@@ -146,10 +155,19 @@ class Servable:
             cells.member[member].observe(member_s)
         for failure in prediction.failures:
             self._all_metrics.cell(
-                "tutti_member_failures_total", self.name, str(self.version), failure.member, failure.reason
+                _FAILURES[failure.role], self.name, str(self.version), failure.member, failure.reason
             ).value += 1
-        if prediction.outputs.keys() >= QUALITY_OUTPUTS and self._quality:
-            self._observe_quality(prediction)
+        if self._sampled and prediction.outputs.keys() >= self._sampled:
+            if SCORE in self._sampled:
+                self._observe_strangeness(prediction)
+            if self._sampled >= QUALITY_OUTPUTS:
+                self._observe_quality(prediction)
+
+    def _observe_strangeness(self, prediction: Prediction) -> None:
+        """How far rows are from what the detectors know; those that none could tell are in no bucket."""
+        scores = prediction.outputs[SCORE]
+        histogram = self._all_metrics.histogram("tutti_ood_score", self.name, str(self.version))
+        histogram.observe_all(scores[scores == scores].tolist())
 
     def _observe_quality(self, prediction: Prediction) -> None:
         """Agreement of each member with the fused class, and the fused confidence, of every row of the batch."""
