@@ -16,7 +16,8 @@ from exporter.data.splits import Split
 from exporter.errors import ConversionError, ParityError, TrainingError
 from exporter.families.base import Device, Family, Setting
 from exporter.inference import Graph
-from exporter.parity import Parity, Sweep, check_parity
+from exporter.parity import Parity, check_parity
+from exporter.sweep import Sweep
 from model_repo.manifest import Kind
 
 FINAL = -1
@@ -97,7 +98,8 @@ def _run(job: Job, dataset: Dataset, split: Split) -> Made:
     graph = Graph(data)
     rows = dataset.rows.take(held)
     swept = rows if job.fold == FINAL else rows.take(np.arange(min(SWEEP_ROWS, len(rows))))
-    parity = check_parity(trained.predict, graph, Sweep.of(swept, dataset.edges), trained.kind, trained.tolerance)
+    sweep = Sweep.of(swept, dataset, graph.inputs)
+    parity = check_parity(trained.predict, graph, sweep, trained.kind, trained.tolerance)
     outputs = graph.in_batches(rows.inputs)
     return Made(data, trained.kind, rows.ids, outputs, parity, time.perf_counter() - start)
 

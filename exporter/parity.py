@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.data.dataset import Array, Rows
-from exporter.errors import ParityError
+from exporter.data.dataset import Array
+from exporter.errors import ConversionError, ParityError
 from exporter.families.base import Tolerance
-from exporter.inference import batches
 from exporter.metrics import accuracy, log_loss
+from exporter.sweep import BATCH_ROWS, Form, Sweep
 from model_repo.manifest import Kind
 from server.runtime.calibration import calibrate
 
-BATCH_ROWS = (1, 2, 7, 33)
-"""One row, an even and two odd sizes, none of which the graph was traced with (3)."""
-
 MAX_LOG_LOSS_CHANGE = 1e-4
+MAX_RMSE_CHANGE = 1e-3
+"""Of a regression, as a share of the error itself."""
 _SHOWN = 5
 
 Answer = Callable[[Mapping[str, Array]], NDArray[np.float32]]
@@ -28,80 +26,110 @@ Answer = Callable[[Mapping[str, Array]], NDArray[np.float32]]
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sweep saw: rows, largest absolute difference of the raw output, batch sizes."""
+    """What the sweep saw: rows, largest absolute difference of the raw output, batch sizes, forms beside the plain."""
 
     rows: int
     largest_difference: float
     batch_rows: tuple[int, ...] = BATCH_ROWS
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Rows of the sweep: real ones with their targets, then edge rows without."""
-
-    inputs: Mapping[str, Array]
-    names: Sequence[str]
-    target: Array
-    """Of the real rows, which come first."""
-
-    @staticmethod
-    def of(rows: Rows, edges: Mapping[str, Array]) -> Sweep:
-        """The rows and the edge rows; each is named so that a message can point at it."""
-        inputs = {name: np.concatenate([rows.inputs[name], edges[name]]) if edges else rows.inputs[name]
-                  for name in rows.inputs}  # fmt: skip
-        extra = len(next(iter(edges.values()))) if edges else 0
-        names = [f"row {row}" for row in rows.ids] + [f"edge row {row}" for row in range(extra)]
-        return Sweep(inputs, names, rows.target)
+    forms: tuple[str, ...] = ()
 
 
 def check_parity(trained: Answer, exported: Answer, sweep: Sweep, kind: Kind, tolerance: Tolerance) -> Parity:
-    """The differences found, all within `tolerance`; ParityError naming the rows otherwise.
+    """The differences found, all within `tolerance`; ParityError naming rows, batch size and length otherwise.
 
-    Every row goes through the graph in batches of 1, 2, 7 and 33. Checked in turn: shape and finiteness,
-    closeness row by row, classes that flip, accuracy and log-loss, and that a second run gives the same bits.
+    Rows go through the graph in batches of 1, 2, 7 and 33, and where they have lengths also cut to length 1, filled
+    up to the greatest, and padded as a server pads: the answer must not hang on that. Checked in turn: shape and
+    finiteness, closeness row by row, classes that flip, figures, and that a second run gives the same bits.
     """
-    expected = trained(sweep.inputs)
-    largest = 0.0
-    for rows in BATCH_ROWS:
-        found = np.concatenate([exported(part) for part in batches(sweep.inputs, rows)])
-        largest = max(largest, _compare(expected, found, sweep, kind, tolerance, rows))
-    again = exported(sweep.inputs)
-    if not np.array_equal(again, exported(sweep.inputs)):
+    plain = _asked(trained, sweep.inputs, "")
+    largest, forms = 0.0, []
+    for form in sweep.forms():
+        expected = plain if form.inputs is sweep.inputs else _asked(trained, form.inputs, form.where)
+        for rows in BATCH_ROWS:
+            some = sweep.few(form, rows)
+            wanted = expected if some is form else _rows_of(expected, form, some)
+            found = _answered(exported, some, rows)
+            largest = max(largest, _compare(wanted, found, some, sweep.target, kind, tolerance, rows))
+        forms += [form.where] if form.where else []
+    once = next(Form("", sweep.inputs, sweep.names, 0).batches(BATCH_ROWS[-1]))
+    if not np.array_equal(exported(once), exported(once)):
         raise ParityError("two runs of the same rows give different bits")
-    return Parity(rows=len(expected), largest_difference=largest)
+    return Parity(rows=len(plain), largest_difference=largest, forms=tuple(forms))
+
+
+def _asked(trained: Answer, inputs: Mapping[str, Array], where: str) -> NDArray[np.float32]:
+    try:
+        return trained(inputs)
+    except (RuntimeError, ValueError, IndexError) as error:
+        # What a network raises for a length that it cannot take; a server may send it.
+        raise ParityError(f"the member itself fails on rows {where or 'as given'}: {_line(error)}") from error
+
+
+def _answered(exported: Answer, form: Form, rows: int) -> NDArray[np.float32]:
+    try:
+        return np.concatenate([exported(part) for part in form.batches(rows)])
+    except ConversionError as error:
+        raise ParityError(f"{_where(form, rows)} {_line(error)}") from error
+
+
+def _rows_of(expected: NDArray[np.float32], form: Form, some: Form) -> NDArray[np.float32]:
+    """The answers to the rows of `some`: its real rows are the form's first ones, its edge rows all of them."""
+    return np.concatenate([expected[: some.real], expected[form.real :]])
 
 
 def _compare(
-    expected: NDArray[np.float32], found: NDArray[np.float32], sweep: Sweep, kind: Kind, tolerance: Tolerance, rows: int
+    expected: NDArray[np.float32],
+    found: NDArray[np.float32],
+    form: Form,
+    target: Array,
+    kind: Kind,
+    tolerance: Tolerance,
+    rows: int,
 ) -> float:
-    where = f"in batches of {rows}"
+    where = _where(form, rows)
     if found.shape != expected.shape:
         raise ParityError(f"{where} the graph gives {list(found.shape)}, the member {list(expected.shape)}")
     if not np.isfinite(found).all():
         wild = np.logical_or.reduce(~np.isfinite(found), axis=1)
-        raise ParityError(f"{where} the graph gives values that are not finite: {_named(wild, sweep)}")
+        raise ParityError(f"{where} the graph gives values that are not finite: {_named(wild, form)}")
     difference = np.abs(found.astype(np.float64) - expected)
     far = difference > tolerance.atol + tolerance.rtol * np.abs(expected)
     outside = np.logical_or.reduce(far, axis=1)
     if outside.mean() > 1 - tolerance.share:
         raise ParityError(
             f"{where} {outside.sum()} of {len(outside)} rows differ, by up to {difference.max():.3g} "
-            f"(tolerance {tolerance.atol:g} + {tolerance.rtol:g} × value): {_named(outside, sweep)}"
+            f"(tolerance {tolerance.atol:g} + {tolerance.rtol:g} × value): {_named(outside, form)}"
         )
-    if kind != "value":
-        _compare_classes(calibrate(expected, kind), calibrate(found, kind), sweep, tolerance, where)
+    y = target[: form.real]
+    if kind == "value":
+        _compare_values(expected[: form.real, 0], found[: form.real, 0], y, where)
+    else:
+        _compare_classes(calibrate(expected, kind), calibrate(found, kind), form, y, tolerance, where)
     return float(difference.max())
 
 
+def _compare_values(expected: Array, found: Array, y: Array, where: str) -> None:
+    before, after = (float(np.sqrt(np.square(each.astype(np.float64) - y).mean())) for each in (expected, found))
+    if abs(after - before) > MAX_RMSE_CHANGE * before + 1e-9:
+        raise ParityError(f"{where} the rmse changes from {before:.6g} to {after:.6g}")
+
+
 def _compare_classes(
-    expected: NDArray[np.float64], found: NDArray[np.float64], sweep: Sweep, tolerance: Tolerance, where: str
+    expected: NDArray[np.float64],
+    found: NDArray[np.float64],
+    form: Form,
+    y: Array,
+    tolerance: Tolerance,
+    where: str,
 ) -> None:
     best = np.sort(expected, axis=1)
     decided = best[:, -1] - best[:, -2] > tolerance.flip_margin
     flipped = decided & (expected.argmax(axis=1) != found.argmax(axis=1))
     if flipped.any():
-        raise ParityError(f"{where} the class changes: {_named(flipped, sweep)}")
-    real, y = slice(len(sweep.target)), sweep.target
+        raise ParityError(f"{where} the class changes: {_named(flipped, form)}")
+    if not form.whole:
+        return
+    real = slice(len(y))
     change = log_loss(found[real], y) - log_loss(expected[real], y)
     if abs(change) > MAX_LOG_LOSS_CHANGE:
         raise ParityError(f"{where} the log-loss changes by {change:+.2g}, at most {MAX_LOG_LOSS_CHANGE:g} is allowed")
@@ -111,7 +139,15 @@ def _compare_classes(
                           f"{accuracy(found[real], y):.4f}")  # fmt: skip
 
 
-def _named(mask: NDArray[np.bool_], sweep: Sweep) -> str:
+def _where(form: Form, rows: int) -> str:
+    return f"in batches of {rows}{', ' if form.where else ''}{form.where}"
+
+
+def _named(mask: NDArray[np.bool_], form: Form) -> str:
     places = np.flatnonzero(mask)
     more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
-    return ", ".join(sweep.names[place] for place in places[:_SHOWN]) + more
+    return ", ".join(form.names[place] for place in places[:_SHOWN]) + more
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -15,7 +15,8 @@ from exporter.families.base import Family, Setting, Training
 from exporter.families.image import Cnn, Gru, Lstm, Pca, Retrieval, Tree, Vit, Wavelet
 from exporter.inference import Graph
 from exporter.networks.image.haar import Haar
-from exporter.parity import Sweep, check_parity
+from exporter.parity import check_parity
+from exporter.sweep import Sweep
 
 pytestmark = pytest.mark.timeout(300)  # the first conversion imports torch and its exporter
 
@@ -55,7 +56,7 @@ def test_each_family_becomes_a_normalised_graph_that_answers_alike(family: Famil
     trained = family.train(fit, setting)
     data = trained.to_onnx()
     rows = digits.rows.take(np.arange(300, 400))
-    check_parity(trained.predict, Graph(data), Sweep.of(rows, digits.edges), trained.kind, trained.tolerance)
+    check_parity(trained.predict, Graph(data), Sweep.of(rows, digits), trained.kind, trained.tolerance)
 
     model = onnx.load_from_string(data)
     (entry,), (output,) = model.graph.input, model.graph.output

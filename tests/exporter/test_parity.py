@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporter.conversion.torch_graph import to_onnx
-from exporter.data.dataset import Rows
+from exporter.data.dataset import Dataset, Rows
 from exporter.errors import ParityError
 from exporter.families.base import NETWORK, TREES, Setting
 from exporter.families.torch_member import TorchMember
 from exporter.inference import Graph
-from exporter.parity import BATCH_ROWS, Sweep, check_parity
+from exporter.parity import check_parity
+from exporter.sweep import BATCH_ROWS, Sweep
 from model_repo import Input
 from tests import graphs
 
@@ -35,7 +36,8 @@ def sweep() -> Sweep:
     x = np.random.default_rng(1).normal(size=(40, 4)).astype(np.float32)
     y = (x @ W).argmax(axis=1).astype(np.int64)
     edges = {"x": np.array([[0, 0, 0, 0], [9, 9, 9, 9]], dtype=np.float32)}
-    return Sweep.of(replace(Rows.of({"x": x}, y), ids=np.arange(100, 140)), edges)
+    rows = replace(Rows.of({"x": x}, y), ids=np.arange(100, 140))
+    return Sweep.of(rows, Dataset(rows, ("a", "b", "c"), (INPUT,), edges=edges))
 
 
 def member(feeds: Feeds) -> NDArray[np.float32]:
