@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from exporter.data.cleaning import Cleaning, clean
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.digits import Digits
+from exporter.data.movielens import Movielens
 from exporter.data.spec import Domain, Source
 from exporter.data.splits import Split, SplitSpec, split
+from exporter.data.table import Table
 
 SOURCES: Mapping[str, type[Source]] = {
     str(source.__struct_config__.tag): source
     for source in (
         Digits,
+        Movielens,
+        Table,
     )
 }  # fmt: skip
 """The name in `[data] source` → the source."""
@@ -22,10 +26,12 @@ __all__ = [
     "Dataset",
     "Digits",
     "Domain",
+    "Movielens",
     "Rows",
     "Source",
     "Split",
     "SplitSpec",
+    "Table",
     "clean",
     "split",
 ]

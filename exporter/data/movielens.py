@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.data.dataset import FREE, TEST, Array, Dataset, Rows
 from exporter.data.columns import Columns, read_columns
+from exporter.data.dataset import FREE, TEST, Array, Dataset, Rows
 from exporter.data.side_features import SideTable, bare, side_table
 from exporter.data.spec import Domain, Source
 from exporter.errors import DataError

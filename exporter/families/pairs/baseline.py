@@ -14,9 +14,9 @@ class Baseline(Spec, frozen=True, kw_only=True):
 
     user_shrinkage: NotNegative = 5.0
     item_shrinkage: NotNegative = 3.0
-    periods: Count = 8
+    periods: Count = 4
     """Stretches of time with equally many ratings, in each of which an item has a popularity of its own."""
-    period_shrinkage: NotNegative = 20.0
+    period_shrinkage: NotNegative = 100.0
     sitting_s: Rate | None = 100.0
     """Seconds after which a rating says 1/e as much on the mood; absent: no moods, whatever the time."""
     sitting_shrinkage: NotNegative = 4.0

@@ -19,7 +19,7 @@ class TwoTower(Family, frozen=True, kw_only=True, tag="two_tower"):
     hidden_ids: Share = 0.1
     """Share of the ids that are hidden in each step."""
     dropout: Share = 0.3
-    training: Training = Training(epochs=15, batch_rows=512, learning_rate=0.01, weight_decay=1.0)
+    training: Training = Training(epochs=10, batch_rows=512, learning_rate=6e-3, weight_decay=0.5)
     baseline: Baseline = Baseline()
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
