@@ -101,15 +101,22 @@ def answer(server: ServerProcess) -> tuple[str, float]:
     return found["model_version"], found["outputs"][0]["data"][0]
 
 
+def made_elsewhere(root: Path, publish_bad: Damage) -> Path:
+    """Version 2, damaged where nobody looks: some damage comes after the rename, which a server sees within ms."""
+    good(root)
+    publish_bad(root)
+    return root / "coded" / "2"
+
+
 @pytest.mark.parametrize(("publish_bad", "reason", "named"), CASES)
 def test_a_refused_version_leaves_the_old_one_serving(
     tmp_path: Path, publish_bad: Damage, reason: str, named: str
 ) -> None:
-    good(tmp_path)
-    # A slow look, so that a version is whole before anybody looks at it: some cases damage it after its rename.
-    with serving(tmp_path, "--poll-interval-s", "3600") as server:
+    root, bad = tmp_path / "models", made_elsewhere(tmp_path / "elsewhere", publish_bad)
+    good(root)
+    with serving(root, "--poll-interval-s", "3600") as server:
         assert answer(server) == ("1", 5.0)
-        publish_bad(tmp_path)
+        bad.rename(root / "coded" / "2")
         status, content = server.control("/v2/repository/models/coded/load")
         assert status >= 400, content
         assert answer(server) == ("1", 5.0)
@@ -136,12 +143,13 @@ def test_a_version_beyond_the_memory_limit_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_refused_version_is_not_tried_for_ever_but_a_mended_one_is(tmp_path: Path) -> None:
-    good(tmp_path)
-    with serving(tmp_path, "--poll-interval-s", "0.05") as server:
-        bad_digest(tmp_path)
+    root, bad = tmp_path / "models", made_elsewhere(tmp_path / "elsewhere", bad_digest)
+    good(root)
+    with serving(root, "--poll-interval-s", "0.05") as server:
+        bad.rename(root / "coded" / "2")
         server.wait_for_log("version 2 is refused")
         looks = server.metric("tutti_swap_seconds_count", phase="verify")
-        good(tmp_path, version=3)
+        good(root, version=3)
         server.wait_served("coded", 3)
         assert server.metric("tutti_swap_seconds_count", phase="verify") <= looks + 1
         assert sum("version 2 is refused" in line for line in server.log) == 1
