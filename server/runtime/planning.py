@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,17 @@ from server.errors import LoadError
 from server.runtime.candidates import Candidate, Candidates, PlanError, check_equal
 from server.runtime.datatypes import Feeds
 from server.runtime.golden import tiled
-from server.runtime.measuring import PATIENCE_S, Choice, Timing, compare, compared_sizes, fastest, pays, warm_up
+from server.runtime.measuring import (
+    PATIENCE_S,
+    Choice,
+    Timing,
+    compare,
+    compared_sizes,
+    fastest,
+    pays,
+    warm_up,
+    warmed_sizes,
+)
 from server.runtime.opening import Opening
 from server.runtime.options import Layout, PlanName, RuntimeOptions
 from server.runtime.plans import Plan, Sequential, Slot
@@ -26,6 +37,9 @@ LAYOUTS_S = 10.0
 """After this long no further layout is measured; one that has begun is bounded as the plans are."""
 THREADS_PAY_S = 2e-3
 """A full batch of a member that takes less has nothing to gain from threads: waking them costs tens of µs a layer."""
+
+TOUCH_S = 0.05
+"""Longest batch that is run beforehand where others of the same make told how long it takes."""
 
 PLANS: tuple[PlanName, ...] = ("sequential", "parallel", "merged")
 
@@ -62,6 +76,13 @@ class Bench:
         """Seconds of batches of 0 … `most_rows` rows, every batch size in use having run."""
         return warm_up(lambda rows: self._predict(plan, tiled(self.golden, rows)), self.most_rows)
 
+    def touch(self, plan: Plan, seconds: Sequence[float]) -> None:
+        """Run the batch sizes in use once, where that is soon done: memory is there, and every kernel has run."""
+        for rows in warmed_sizes(self.most_rows):
+            if rows > 1 and seconds[rows] > TOUCH_S:
+                break
+            self._predict(plan, tiled(self.golden, rows))
+
     def members(self, slots: Sequence[Slot]) -> Sequence[float]:
         """Seconds of a full batch of each member on its own; extrapolated from one row where that takes long."""
         plan, rows = Sequential(slots), 1
@@ -94,14 +115,17 @@ class Planning:
         """The fastest plan that gives what the members give, warmed up, in the layout that measured best.
 
         `golden` are the rows to measure with. Members that were measured together before keep their choice, and
-        where their sessions are still warm nothing is run but a check of the plan: a change of weights is quick.
-        Where another layout won, the slots are new and the sessions of those handed in were given back.
+        where their sessions are still warm nothing is run at all: a change of weights is quick. New members of the
+        same make, as when a model is trained anew, are run as those before were: measuring takes seconds of a core
+        that requests need. Where another layout won, the slots are new and those handed in were given back.
         """
         bench = Bench(golden, predict, _most_rows(golden, self._most_rows))
-        chosen = self._remembered(golden) or self._measured(bench)
-        if not chosen.choice.seconds or not _warm(chosen.slots, bench.most_rows):
+        kin = self._kin()
+        chosen = self._remembered(golden) or self._inherited(kin, golden) or self._measured(bench)
+        if not _warm(chosen.slots, bench.most_rows) or not chosen.choice.seconds:
             chosen = _warmed_up(chosen, bench)
         self._opening.remember(chosen.choice)
+        self._opening.pool.kin.put(kin, chosen.choice)
         return chosen
 
     def _remembered(self, golden: Feeds) -> Chosen | None:
@@ -114,6 +138,44 @@ class Planning:
             return None
         self._held.push(candidate.held)
         return Chosen(candidate.plan, self._slots, choice)
+
+    def _inherited(self, kin: Hashable, golden: Feeds) -> Chosen | None:
+        """As members of the same make were run; None where there were none, or where that cannot be had."""
+        choice = self._opening.pool.kin.get(kin)
+        if choice is None:
+            return None
+        with ExitStack() as held:
+            slots = self._slots
+            try:
+                if choice.layout != self._opening.layout:
+                    slots = self._reopened(choice, golden, held)
+                candidate = self._candidates(slots, choice.layout).make(choice.plan, golden)
+            except (LoadError, PlanError):
+                return None
+            held.push(candidate.held)
+            kept = self._held.enter_context(held.pop_all())
+        if slots is not self._slots:
+            self._opening.members.close()
+        return Chosen(candidate.plan, slots, choice, kept)
+
+    def _reopened(self, choice: Choice, golden: Feeds, held: ExitStack) -> tuple[Slot, ...]:
+        """The members with the threads that were chosen. Raises LoadError, or PlanError where they differ."""
+        told = choice.threads or (choice.layout.threads,) * len(self._slots)
+        names = [slot.member.name for slot in self._slots]
+        slots = self._opening.slots(dict(zip(names, told, strict=True)), held)
+        given, expected = (Sequential(each).run(golden) for each in (slots, self._slots))
+        check_equal(slots, given.raw, expected, f"with {choice.layout.threads} threads")
+        return slots
+
+    def _kin(self) -> Hashable:
+        """What members of the same make have in common, which tells how fast they are as far as can be told cheaply."""
+        members = tuple(
+            (s.session.bytes, s.session.inputs, s.session.outputs, s.session.key.providers, s.session.providers,
+             tuple(s.feeds.items()), s.member.output)
+            for s in self._slots
+        )  # fmt: skip
+        detectors = tuple((d.bytes, d.output) for d in self._opening.version.manifest.detectors)
+        return members, detectors, self._most_rows, self._options.cores, self._options.lanes, self._options.plan
 
     def _measured(self, bench: Bench) -> Chosen:
         chosen = self._fastest_plan(bench)
@@ -143,7 +205,7 @@ class Planning:
         """`chosen`, or what beats it with more threads: step by step, until a step does not pay."""
         started = perf_counter()
         large = self._large(bench)
-        total = sum(slot.session.bytes for slot in self._slots if slot.member.name in large)
+        total = sum(session.bytes for session in {slot.session for slot in self._slots if slot.member.name in large})
         if total > MAX_SECOND_BYTES:
             problem = f"its members have {total} bytes, the limit for measuring is {MAX_SECOND_BYTES}"
             return _with_problem(chosen, others[0], problem)
@@ -206,19 +268,27 @@ class Planning:
         return found, problems
 
     def _large(self, bench: Bench) -> frozenset[str]:
-        """Members on the CPU whose full batch is long enough to be divided among threads."""
+        """Members on the CPU whose full batch, that of their whole file, is long enough to be divided among threads."""
         slots = [slot for slot in self._slots if slot.session.providers == (CPU,)]
-        seconds = bench.members(slots)
-        return frozenset(slot.member.name for slot, taken in zip(slots, seconds, strict=True) if taken >= THREADS_PAY_S)
+        sharing = Counter(slot.session for slot in slots)  # each of which is told its share of the file's time
+        return frozenset(
+            slot.member.name
+            for slot, share in zip(slots, bench.members(slots), strict=True)
+            if share * sharing[slot.session] >= THREADS_PAY_S
+        )
 
     def _candidates(self, slots: Sequence[Slot], layout: Layout) -> Candidates:
         return Candidates(self._opening, slots, layout, self._options.cores)
 
 
 def _warmed_up(chosen: Chosen, bench: Bench) -> Chosen:
-    seconds = bench.warm_up(chosen.plan)
     for slot in chosen.slots:
         slot.session.warm.add(bench.most_rows)
+    # Elsewhere than on the CPU the first run of a size may compile it or capture a graph: none is left out.
+    if chosen.choice.seconds and all(slot.session.providers == (CPU,) for slot in chosen.slots):
+        bench.touch(chosen.plan, chosen.choice.seconds)
+        return chosen
+    seconds = bench.warm_up(chosen.plan)
     report = chosen.choice.report or {chosen.plan.name: {rows: seconds[rows] for rows in bench.sizes}}
     return replace(chosen, choice=replace(chosen.choice, report=report, seconds=seconds))
 

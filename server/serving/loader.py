@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +26,9 @@ from server.settings import Settings
 
 MEMORY_SHARE = 0.9
 """Share of the memory limit that loading may fill when no limit is set: the rest is for requests."""
+
+NICENESS = 10
+"""Of the threads that load: measuring fills a core for as long as it takes, and requests come first."""
 
 Phases = dict[str, float]
 log = logging.getLogger("tutti.loader")
@@ -44,7 +50,10 @@ class Loader:
         )
         self._memory_factor = settings.memory_factor
         self._memory_limit = settings.memory_limit_bytes or int(resources.memory_limit_bytes() * MEMORY_SHARE)
-        self._load_threads = ThreadPoolExecutor(settings.load_workers, thread_name_prefix="tutti-load")
+        self._pool.load_in_background()
+        self._load_threads = ThreadPoolExecutor(
+            settings.load_workers, thread_name_prefix="tutti-load", initializer=_yield_to_requests
+        )
         # Threads are made only when batches need them and outlive every swap, so their number stays flat.
         self._lane_threads = ThreadPoolExecutor(max(32, 4 * self._options.cores), thread_name_prefix="tutti-lane")
         metrics.source("tutti_sessions", lambda: self._pool.count)
@@ -88,6 +97,7 @@ class Loader:
         """Stop the threads; every servable must have been freed."""
         self._load_threads.shutdown()
         self._lane_threads.shutdown()
+        self._pool.close()
 
     def _load(self, name: str, version: int, phases: Phases) -> LoadedEnsemble:
         try:
@@ -113,10 +123,11 @@ class Loader:
 
     def _admit(self, opened: Version) -> None:
         """Refuse a version whose estimated memory would pass the limit."""
+        models = {model.sha256: model for model in opened.manifest.models}
         fresh = sum(
-            member.bytes + sum(file.bytes for file in member.external)
-            for member in opened.manifest.members
-            if not self._pool.holds(member.sha256)
+            model.bytes + sum(file.bytes for file in model.external)
+            for sha256, model in models.items()
+            if not self._pool.holds(sha256)
         )
         estimate = int(fresh * self._memory_factor)
         resident = resources.resident_bytes()
@@ -136,6 +147,12 @@ class Loader:
     def _free(self, servable: Servable) -> None:
         servable.free()
         resources.give_back_memory()
+
+
+def _yield_to_requests() -> None:
+    """Lower the calling thread's priority; Linux has one for each thread, elsewhere nothing is done."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
 
 
 @contextmanager
