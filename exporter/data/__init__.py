@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 
+from exporter.data.cifar import Cifar10
 from exporter.data.cleaning import Cleaning, clean
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.digits import Digits
+from exporter.data.idx import Idx
+from exporter.data.image_folder import ImageFolder
 from exporter.data.movielens import Movielens
 from exporter.data.spec import Domain, Source
 from exporter.data.splits import Split, SplitSpec, split
@@ -13,7 +16,10 @@ from exporter.data.table import Table
 SOURCES: Mapping[str, type[Source]] = {
     str(source.__struct_config__.tag): source
     for source in (
+        Cifar10,
         Digits,
+        Idx,
+        ImageFolder,
         Movielens,
         Table,
     )
@@ -22,10 +28,13 @@ SOURCES: Mapping[str, type[Source]] = {
 
 __all__ = [
     "SOURCES",
+    "Cifar10",
     "Cleaning",
     "Dataset",
     "Digits",
     "Domain",
+    "Idx",
+    "ImageFolder",
     "Movielens",
     "Rows",
     "Source",
