@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
+from pathlib import Path
 
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
@@ -50,32 +53,38 @@ def run_jobs(jobs: Sequence[Job], dataset: Dataset, split: Split, workers: int) 
             for job in jobs:
                 yield job, run_job(job, dataset, split)
         return
-    with _environment(_ONE_THREAD):
-        executor = ProcessPoolExecutor(
-            min(workers, len(jobs)), multiprocessing.get_context("spawn"), _start_worker, (dataset, split)
-        )
-        futures = {executor.submit(_run_in_worker, job): job for job in jobs}
-    processes = executor._processes  # kept here: shutdown() forgets them before they have ended
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise ExportError("a training process died (out of memory?)") from error
-    except BaseException:
-        _end(processes)
-        raise
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+    with tempfile.TemporaryDirectory(prefix="tutti-training-") as folder:
+        # By a file: a worker that dies before it has read a pipe would leave this process writing to it for ever.
+        context = Path(folder) / "context"
+        with context.open("wb") as stream:
+            pickle.dump((dataset, split), stream, pickle.HIGHEST_PROTOCOL)
+        with _environment(_ONE_THREAD):
+            executor = ProcessPoolExecutor(
+                min(workers, len(jobs)), multiprocessing.get_context("spawn"), _start_worker, (context,)
+            )
+            futures = {executor.submit(_run_in_worker, job): job for job in jobs}
+        processes = executor._processes  # kept here: shutdown() forgets them before they have ended
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise ExportError("a training process died (out of memory?)") from error
+        except BaseException:
+            _end(processes)
+            raise
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(dataset: Dataset, split: Split) -> None:
+def _start_worker(context: Path) -> None:
     # Ctrl-C reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, name="parent-watch", daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
-    _context[:] = [(dataset, split)]
+    with context.open("rb") as stream:
+        _context[:] = [pickle.load(stream)]  # noqa: S301 - our own parent wrote it, into a private folder
 
 
 def _leave_with_parent() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing.spawn
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -179,3 +181,14 @@ def test_results_come_one_by_one_in_one_process(data: Dataset, parts: Split) -> 
     assert next(running)[0] is jobs[1]
     with pytest.raises(ParityError):
         next(running)
+
+
+def test_a_training_process_that_dies_at_once_ends_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the size of the data: a pipe takes 64 KiB before its writer waits for a reader."""
+    rows = np.random.default_rng(1).normal(size=(6000, 20))
+    large = dataset(rows, np.arange(6000) % 2)
+    dies = [sys.executable, "-S", "-c", "raise SystemExit(1)"]
+    monkeypatch.setattr(multiprocessing.spawn, "get_command_line", lambda **_: dies)
+    parts = split(large.rows, SplitSpec(folds=2), 0, large.classes)
+    with pytest.raises(ExportError, match="a training process died"):
+        list(run_jobs([job(Linear(), fold) for fold in (FINAL, 0, 1)], large, parts, workers=2))
