@@ -19,6 +19,8 @@ from model_repo import (
     FORMAT,
     Batching,
     Conformal,
+    Detector,
+    Extra,
     File,
     Fusion,
     Golden,
@@ -49,12 +51,23 @@ LEDGER_FILE, INPUTS_FILE = "ledger.npz", "ledger-inputs.npz"
 
 @dataclass(frozen=True)
 class Part:
-    """A member's content: `entry` as the manifest will have it but for file, digest and size."""
+    """A member's content: `entry` as the manifest will have it but for file, digest and size.
+
+    Parts of equal content without external weights become one file, which a server runs once for all of them.
+    """
 
     entry: Member
     data: bytes
     external: Mapping[str, Path] = field(default_factory=dict)
     """External weights: the location that the ONNX file names → where it is now."""
+
+
+@dataclass(frozen=True)
+class SidePart:
+    """The same of a detector or an extra."""
+
+    entry: Detector | Extra
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -65,11 +78,14 @@ class GoldenRows:
     members: NDArray[np.float32]
     fused: NDArray[np.float32]
 
-    def to_npz(self) -> bytes:
-        """The golden file; strings as fixed-width unicode, so that nothing is pickled."""
+    def to_npz(self, beside: Mapping[str, Array]) -> bytes:
+        """The golden file, `beside` with what detectors and extras gave, by the names there.
+
+        Strings are fixed-width unicode, so that nothing is pickled.
+        """
+        given = {f"input:{name}": array for name, array in self.feeds.items()} | dict(beside)
         arrays: dict[str, Any] = {
-            f"input:{name}": array.astype(np.str_) if array.dtype == np.object_ else array
-            for name, array in self.feeds.items()
+            name: array.astype(np.str_) if array.dtype == np.object_ else array for name, array in given.items()
         }
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, members=self.members, fused=self.fused, **arrays)
@@ -98,6 +114,10 @@ class Bundle:
     golden: GoldenRows
     stacker: bytes | None = None
     conformal: Conformal | None = None
+    side: tuple[SidePart, ...] = ()
+    ood_threshold: float | None = None
+    beside: Mapping[str, Array] = field(default_factory=dict)
+    """What they gave for the golden rows: `ood_score` float32 [n] where there are detectors, `extra:<name>`."""
     ledger: LedgerFiles | None = None
     batching: Batching = Batching()  # noqa: RUF009 - frozen
     description: str = ""
@@ -161,12 +181,14 @@ def rehearsed(bundle: Bundle) -> Iterator[LoadedEnsemble]:
 
 
 def _staged(bundle: Bundle, staging: Staging, version: int) -> Manifest:
-    members = tuple(_added(staging, part) for part in bundle.parts)
+    known: dict[bytes, File] = {}
+    members = tuple(_added(staging, part, known) for part in bundle.parts)
+    side = [_side_added(staging, part, known) for part in bundle.side]
     if bundle.stacker is not None:
         if not isinstance(bundle.fusion, Stacked):
             raise AssertionError("only a stacked rule has a graph; this is a bug")
         staging.add(bundle.fusion.file, bundle.stacker)
-    golden = staging.add(GOLDEN_FILE, bundle.golden.to_npz())
+    golden = staging.add(GOLDEN_FILE, bundle.golden.to_npz(bundle.beside))
     manifest = draft(bundle.name, bundle.task, bundle.classes, bundle.inputs, members, bundle.fusion)
     return msgspec.structs.replace(
         manifest,
@@ -180,6 +202,9 @@ def _staged(bundle: Bundle, staging: Staging, version: int) -> Manifest:
             atol=GOLDEN_ATOL,
         ),
         conformal=bundle.conformal,
+        detectors=tuple(entry for entry in side if isinstance(entry, Detector)),
+        ood_threshold=bundle.ood_threshold,
+        extras=tuple(entry for entry in side if isinstance(entry, Extra)),
         ledger=None if bundle.ledger is None else _ledger(staging, bundle.ledger),
         batching=bundle.batching,
         description=bundle.description,
@@ -194,11 +219,24 @@ def _ledger(staging: Staging, files: LedgerFiles) -> LedgerFile:
     return LedgerFile(file=answers.file, sha256=answers.sha256, bytes=answers.bytes, inputs=inputs)
 
 
-def _added(staging: Staging, part: Part) -> Member:
-    """The member's files; one with external weights gets a folder of its own: their names are the member's choice."""
+def _side_added(staging: Staging, part: SidePart, known: dict[bytes, File]) -> Detector | Extra:
+    """A detector's or an extra's file, which may be a member's too."""
+    folder = "detectors" if isinstance(part.entry, Detector) else "extras"
+    file = known.get(part.data) or staging.add(f"{folder}/{part.entry.name}.onnx", part.data)
+    known[part.data] = file
+    return msgspec.structs.replace(part.entry, file=file.file, sha256=file.sha256, bytes=file.bytes)
+
+
+def _added(staging: Staging, part: Part, known: dict[bytes, File]) -> Member:
+    """The member's files, shared with members of the same content.
+
+    One with external weights gets a folder of its own: their names are the member's choice.
+    """
     name = part.entry.name
     path = f"members/{name}/model.onnx" if part.external else f"members/{name}.onnx"
-    file = staging.add(path, part.data)
+    file = (None if part.external else known.get(part.data)) or staging.add(path, part.data)
+    if not part.external:
+        known[part.data] = file
     external = []
     for location, source in sorted(part.external.items()):
         added = staging.add(f"members/{name}/{location}", source)
