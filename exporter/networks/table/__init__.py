@@ -1,0 +1,1 @@
+"""Networks on tables: torch modules on numbers [n, N] and places of categories [n, M]."""
