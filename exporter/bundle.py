@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.data.dataset import TokenizerFile
 from exporter.errors import BundleError
 from model_repo import (
     FORMAT,
@@ -31,6 +32,7 @@ from model_repo import (
     Repository,
     Stacked,
     Staging,
+    Tokenizer,
     Version,
 )
 from model_repo.manifest import Task
@@ -119,6 +121,7 @@ class Bundle:
     beside: Mapping[str, Array] = field(default_factory=dict)
     """What they gave for the golden rows: `ood_score` float32 [n] where there are detectors, `extra:<name>`."""
     ledger: LedgerFiles | None = None
+    tokenizers: tuple[TokenizerFile, ...] = ()
     batching: Batching = Batching()  # noqa: RUF009 - frozen
     description: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -206,11 +209,19 @@ def _staged(bundle: Bundle, staging: Staging, version: int) -> Manifest:
         ood_threshold=bundle.ood_threshold,
         extras=tuple(entry for entry in side if isinstance(entry, Extra)),
         ledger=None if bundle.ledger is None else _ledger(staging, bundle.ledger),
+        tokenizers=tuple(_tokenizer(staging, tokenizer) for tokenizer in bundle.tokenizers),
         batching=bundle.batching,
         description=bundle.description,
         report=dict(bundle.report),
         provenance=dict(bundle.provenance),
     )
+
+
+def _tokenizer(staging: Staging, tokenizer: TokenizerFile) -> Tokenizer:
+    entry = tokenizer.entry
+    assert isinstance(entry, Tokenizer), "a tokenizer's entry is the manifest's; this is a bug"
+    file = staging.add(entry.file, tokenizer.data)
+    return msgspec.structs.replace(entry, sha256=file.sha256, bytes=file.bytes)
 
 
 def _ledger(staging: Staging, files: LedgerFiles) -> LedgerFile:
