@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from exporter.data.dataset import Array, Rows
 from exporter.errors import TrainingError
 from model_repo import Input
-from model_repo.manifest import Kind, Task
+from model_repo.manifest import Datatype, Kind, Task
 
 Device = Literal["cpu", "cuda"]
 Count = Annotated[int, Meta(ge=1)]
@@ -109,6 +109,34 @@ class Trained(Protocol):
         """The member as a normalised ONNX graph: any of the setting's tensors by their names, one output [n, C].
 
         Raises ConversionError.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ExtraGraph:
+    """A further ONNX graph of a member: the version gives its output, named `name`, to requests that ask for it."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    """As clients see it; the first dimension is -1, the rows, the others are fixed."""
+    onnx: bytes
+    """Normalised; its inputs are any of the setting's tensors by their names."""
+
+
+@runtime_checkable
+class Extended(Protocol):
+    """A trained member that does more than vote."""
+
+    def extras(self) -> tuple[ExtraGraph, ...]:
+        """Graphs beside the member's own. Raises ConversionError."""
+        ...
+
+    def figures(self, test: Rows, extras: Mapping[str, bytes]) -> Mapping[str, float]:
+        """What the graphs `extras`, by name, reach on test rows: fields of `Metrics`, shown beside the member's own.
+
+        Raises ParityError where a graph computes something else than the member.
         """
         ...
 
