@@ -27,7 +27,7 @@ SWEEP_ROWS = 33
 """Real rows of the parity sweep for a fold's member; the published member's takes all fusion rows."""
 
 LIBRARIES = ("tutti", "torch", "scikit-learn", "lightgbm", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript",
-             "skl2onnx", "onnxmltools", "numpy")  # fmt: skip
+             "skl2onnx", "onnxmltools", "tokenizers", "numpy")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,25 +9,33 @@ from exporter.data.digits import Digits
 from exporter.data.idx import Idx
 from exporter.data.image_folder import ImageFolder
 from exporter.data.movielens import Movielens
+from exporter.data.series import Series
 from exporter.data.spec import Domain, Source
 from exporter.data.splits import Split, SplitSpec, split
 from exporter.data.table import Table
+from exporter.data.text import AgNews, Imdb, Sst2, Texts
 
 SOURCES: Mapping[str, type[Source]] = {
     str(source.__struct_config__.tag): source
     for source in (
+        AgNews,
         Cifar10,
         Digits,
         Idx,
         ImageFolder,
+        Imdb,
         Movielens,
+        Sst2,
+        Series,
         Table,
+        Texts,
     )
 }  # fmt: skip
 """The name in `[data] source` → the source."""
 
 __all__ = [
     "SOURCES",
+    "AgNews",
     "Cifar10",
     "Cleaning",
     "Dataset",
@@ -35,12 +43,16 @@ __all__ = [
     "Domain",
     "Idx",
     "ImageFolder",
+    "Imdb",
     "Movielens",
     "Rows",
+    "Series",
     "Source",
     "Split",
     "SplitSpec",
+    "Sst2",
     "Table",
+    "Texts",
     "clean",
     "split",
 ]

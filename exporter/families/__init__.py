@@ -6,7 +6,9 @@ from exporter.data.spec import Domain
 from exporter.families.base import Family
 from exporter.families.image import IMAGE_FAMILIES
 from exporter.families.pairs import PAIR_FAMILIES
+from exporter.families.series import SERIES_FAMILIES
 from exporter.families.table import TABLE_FAMILIES
+from exporter.families.text import TEXT_FAMILIES
 
 
 def _by_tag(families: Sequence[type[Family]]) -> Mapping[str, type[Family]]:
@@ -16,7 +18,9 @@ def _by_tag(families: Sequence[type[Family]]) -> Mapping[str, type[Family]]:
 FAMILIES: Mapping[Domain, Mapping[str, type[Family]]] = {
     "image": _by_tag(IMAGE_FAMILIES),
     "pairs": _by_tag(PAIR_FAMILIES),
+    "series": _by_tag(SERIES_FAMILIES),
     "table": _by_tag(TABLE_FAMILIES),
+    "text": _by_tag(TEXT_FAMILIES),
 }
 """What the rows are → `family` in a recipe → its spec; each stands by its defaults alone."""
 

@@ -71,4 +71,5 @@ class BagNetwork(nn.Module):
         weight = (1.0 + torch.log(count)) * self.idf[numbers] * there
         length = (weight * weight / count).sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
         shares = weight / count / length
-        return (shares[:, :, None] * self.coefficients[numbers]).sum(dim=1) + self.intercept
+        logits: Tensor = (shares[:, :, None] * self.coefficients[numbers]).sum(dim=1) + self.intercept
+        return logits

@@ -12,6 +12,16 @@ class Encoder(nn.Module):
     """int64 [m, L] → float32 [m, width]: one stretch of tokens as features."""
 
     width: int
+    embedding: nn.Embedding
+    vector_scale = 0.5
+    """Standard deviation of the vectors that it begins with."""
+
+    @torch.no_grad()
+    def begin_with(self, vectors: Tensor) -> None:
+        """Take the first directions of vectors [vocabulary, d] for the tokens that have one."""
+        size = min(vectors.shape[1], self.embedding.embedding_dim)
+        known = vectors.abs().sum(dim=1) > 0
+        self.embedding.weight[known, :size] = vectors[known, :size] * self.vector_scale
 
 
 class Classifier(nn.Module):

@@ -50,6 +50,7 @@ class TransformerEncoder(Encoder):
     """
 
     causal_bias: Tensor
+    vector_scale = 0.1
 
     def __init__(
         self, vocabulary: int, size: int, layers: int, heads: int, most_tokens: int, dropout: float, *, causal: bool

@@ -1,0 +1,54 @@
+"""Text members that are torch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from exporter.data.dataset import Array, Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.text.fitting import fit_texts, token_counts, trimmed
+from exporter.families.text.training import Reading, TextTraining, reading_of
+from exporter.families.torch_member import TorchMember
+from exporter.networks.text.classifier import Classifier, Encoder
+from exporter.training import seeded
+
+_BATCH_ROWS = 64
+
+Build = Callable[[Reading], Encoder]
+"""The encoder for what is read, its weights drawn from torch's global generator."""
+
+
+class TextMember(TorchMember):
+    """A module that maps one tokenizer's ids to logits."""
+
+    def __init__(self, module: nn.Module, setting: Setting, tokens: str) -> None:
+        super().__init__(module, setting, "logits", (tokens,))
+        self._tokens = tokens
+
+    @torch.no_grad()
+    def predict(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
+        """float32 [n, C]; rows of about one length at a time and cut to the longest: padding does not matter."""
+        ids = torch.from_numpy(inputs[self._tokens])
+        order = torch.argsort(token_counts(ids), stable=True)
+        answers = torch.cat([self.module(trimmed(ids[index])) for index in torch.split(order, _BATCH_ROWS)])
+        found: NDArray[np.float32] = torch.empty_like(answers).index_copy_(0, order, answers).numpy()
+        return found
+
+
+def train_reader(
+    build: Build, rows: Rows, setting: Setting, tokens: str, dropout: float, training: TextTraining
+) -> Trained:
+    """A member of the encoder that `build` makes under the setting's seed, pooling and head. Raises TrainingError."""
+    reading = reading_of(setting, tokens)
+    with seeded(setting.seed):
+        encoder = build(reading)
+        encoder.begin_with(torch.from_numpy(reading.vectors))
+        module = Classifier(encoder, setting.columns, dropout, windows=reading.windows).to(setting.device)
+        ids = torch.from_numpy(rows.inputs[tokens]).to(setting.device)
+        target = torch.from_numpy(rows.target).to(setting.device)
+        return TextMember(fit_texts(module, ids, target, training, setting.seed), setting, tokens)
