@@ -35,7 +35,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Trial:
     """The members on the test rows: calibrated answers float64 [K, n, C], targets, and milliseconds of one row."""
 
     P: Floats
@@ -48,7 +48,7 @@ def compare(
     fusing: Fusing,
     rules: Sequence[RuleName],
     costs: Sequence[float],
-    tested: Tested,
+    tested: Trial,
     seed: int,
     objective: Objective,
 ) -> Compared:
@@ -130,7 +130,7 @@ def _diversity(parts: _Parts, fused: bool) -> Diversity:
     return diversity(parts.singles, answers(list(everyone)), without, parts.ledger.target, parts.objective, parts.seed)
 
 
-def _candidates(parts: _Parts, ledger: Ledger, tested: Tested) -> tuple[Candidate, ...]:
+def _candidates(parts: _Parts, ledger: Ledger, tested: Trial) -> tuple[Candidate, ...]:
     names, objective = parts.ledger.members, parts.objective
     temperatures = fit_temperatures(parts.ledger.outputs, parts.ledger.kinds, parts.ledger.target)
     P = calibrated_stack(parts.ledger.outputs, parts.ledger.kinds, temperatures)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from exporter import bundle as bundles
 from exporter.bundle import Bundle, LedgerFiles, Part
-from exporter.comparison import Compared, Tested, compare
+from exporter.comparison import Compared, Trial, compare
 from exporter.data.dataset import Array, Rows
 from exporter.errors import BundleError
 from exporter.evaluation import evaluate, missed
 from exporter.fusing.conformal import conformal_quantile
 from exporter.fusing.ledger import Ledger
-from exporter.fusing.ledger_file import TestRows
+from exporter.fusing.ledger_file import LedgerTest
 from exporter.fusing.rules import calibrated_stack
 from exporter.fusing.selection import Fusing, fit_fusion
 from exporter.inference import batches
@@ -39,7 +39,7 @@ class Entrants:
     """The members' raw answers to validation and test rows, and what each member costs, in the ledger's order."""
 
     ledger: Ledger
-    test: TestRows
+    test: LedgerTest
     families: Mapping[str, str]
     costs: Sequence[float]
     """Bytes, not milliseconds: ties must not hang on a clock."""
@@ -75,7 +75,7 @@ def fuse_members(head: Head, entrants: Entrants) -> Fused:
     rows = evaluate(ledger, fusing, test.outputs, measured, entrants.families, entrants.latencies_ms, objective)
     members = {row.name: row.metrics.figure(objective.metric) for row in rows if row.kind == "member"}
     best = min(members, key=lambda name: members[name])
-    tested = Tested(P, test.target, entrants.latencies_ms)
+    tested = Trial(P, test.target, entrants.latencies_ms)
     compared = compare(ledger, fusing, head.rules, entrants.costs, tested, head.seed, objective)
     return Fused(fusing, fusing.chosen(P), best, P[ledger.members.index(best)], tuple(rows), compared)
 

@@ -15,7 +15,7 @@ from exporter.errors import AcceptanceError, DataError
 from exporter.evaluation import Panel
 from exporter.fused import Entrants, Fused, board_of, bundle_of, compare_served, fuse_members, kept
 from exporter.fusing.ledger import ledger_of
-from exporter.fusing.ledger_file import TestRows, answers_npz, inputs_npz
+from exporter.fusing.ledger_file import LedgerTest, answers_npz, inputs_npz
 from exporter.inference import Graph
 from exporter.jobs import FINAL, Job, Made
 from exporter.options import Options
@@ -93,7 +93,7 @@ def _fused(
     test = trained.dataset.rows.take(trained.split.test)
     entrants = Entrants(
         ledger=ledger_of(trained.results, tuple(trained.finals), trained.dataset),
-        test=TestRows(test.ids, test.target, test.group, tuple(panel.raw(test.inputs))),
+        test=LedgerTest(test.ids, test.target, test.group, tuple(panel.raw(test.inputs))),
         families={name: spec.family for name, spec in recipe.members.items()},
         costs=[len(made.onnx) for made in trained.finals.values()],
         latencies_ms=panel.latencies_ms(test.inputs),
@@ -171,6 +171,7 @@ def _bundle(
         entrants,
         (panel.raw(rows), _sent(trained, trained.split.golden)),
         ledger=kept(recipe, ledger.answers, ledger.inputs),
+        tokenizers=dataset.tokenizers,
         report=board.manifest_report(),
         provenance=provenance(recipe, options, dataset, trained.cleaning),
     )

@@ -23,7 +23,7 @@ MOST_INPUT_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
-class TestRows:
+class LedgerTest:
     """The test rows of a ledger: `rows` int64 [m], `target` [m], `group` int64 [m], `outputs` float32 [m, C] each."""
 
     rows: Labels
@@ -32,7 +32,7 @@ class TestRows:
     outputs: tuple[NDArray[np.float32], ...]
 
 
-def answers_npz(ledger: Ledger, test: TestRows) -> bytes:
+def answers_npz(ledger: Ledger, test: LedgerTest) -> bytes:
     """`ledger.npz`: every member's raw answers to the ledger's and the test rows."""
     arrays: dict[str, NDArray[Any]] = {
         "members": np.array(ledger.members),
@@ -51,7 +51,7 @@ def answers_npz(ledger: Ledger, test: TestRows) -> bytes:
     return buffer.getvalue()
 
 
-def read_answers(data: bytes) -> tuple[Ledger, TestRows]:
+def read_answers(data: bytes) -> tuple[Ledger, LedgerTest]:
     """What `answers_npz` wrote. Raises LedgerError where it is something else."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as found:
@@ -60,7 +60,7 @@ def read_answers(data: bytes) -> tuple[Ledger, TestRows]:
             outputs = tuple(found[f"output:{name}"] for name in members)
             tested = tuple(found[f"test:output:{name}"] for name in members)
             ledger = Ledger(members, kinds, found["rows"], found["target"], found["fold"], outputs)
-            return ledger, TestRows(found["test:rows"], found["test:target"], found["test:group"], tested)
+            return ledger, LedgerTest(found["test:rows"], found["test:target"], found["test:group"], tested)
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, msgspec.ValidationError) as error:
         raise LedgerError(f"{LEDGER_FILE} is no ledger: {error}") from error
 

@@ -76,7 +76,7 @@ def _bars(ensemble: str, label: Labels, y: Labels, classes: Sequence[str]) -> by
     axes.set_yticks(range(len(found)), names)
     axes.set_xlim(0, max((rows for *_, rows in found), default=1) * 1.2)
     axes.set_xlabel("rows")
-    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_ylim(max(len(found), 1) - 0.5, -0.5)
     plain(axes, "x")
     wrong = int((label != y).sum())
     headed(figure, f"{ensemble}: most frequent confusions among {len(classes)} classes",
