@@ -1,7 +1,7 @@
 """The batcher of a servable: a bounded queue of rows in front of its lanes.
 
-Rows, not requests, are counted. While a lane is idle a batch starts at once; while all are busy, rows gather
-up to `max_batch_rows`. Everything here runs on the event loop's thread; only `run` leaves it.
+Rows, not requests, are counted. While a lane is idle a batch starts at once; while all are busy, rows gather, up to
+as many as are computed well at once. Everything here runs on the event loop's thread; only `run` leaves it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from time import monotonic
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, Superseded
 from server.serving.batch import Answer, BatchResult, Entry, Key, Outcome, Part, join
+from server.serving.sizing import efficient_rows
 
 INLINE_S = 0.001
 """A batch expected to take less runs on the loop itself: a thread hop costs about 39 µs and a wake-up (measured),
@@ -36,7 +37,7 @@ class BatcherStatistics:
 
 
 class Batcher:
-    """Gathers rows into batches and gives each entry its own reply.
+    """Gathers rows into batches of at most `batch_rows` and gives each entry its own reply.
 
     `run` computes a batch and may be called on any thread; `seconds` estimates how long a batch of n rows takes;
     `done` hears of each batch on the loop, with its parts and seconds, or of the exception that ended it.
@@ -61,6 +62,7 @@ class Batcher:
         self._executor = executor
         self._run = run
         self._seconds = seconds
+        self.batch_rows = efficient_rows(seconds, limits.max_batch_rows)
         self._done = done
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Key, deque[Part]] = {}
@@ -101,7 +103,7 @@ class Batcher:
         queue = self._queues.get(entry.key)
         if queue is None:
             queue = self._queues[entry.key] = deque()
-        if rows <= self._limits.max_batch_rows:
+        if rows <= self.batch_rows:
             queue.append(Part(entry, 0, 0, rows, rows))
         else:
             self._cut(entry, queue)
@@ -147,13 +149,13 @@ class Batcher:
 
     def _wait_s(self) -> float:
         """Estimated seconds until a row queued now would start; 0 where nothing was measured."""
-        size = self._limits.max_batch_rows
+        size = self.batch_rows
         batches = -(-self.queued_rows // size)
         return batches * self._seconds(min(self.queued_rows, size)) * self._slowdown / self._lanes
 
     def _cut(self, entry: Entry, queue: deque[Part]) -> None:
         """Queue a request that is larger than a batch, as several parts."""
-        rows, size = entry.rows, self._limits.max_batch_rows
+        rows, size = entry.rows, self.batch_rows
         starts = range(0, rows, size)
         entry.open_parts = len(starts)
         entry.results = [None] * len(starts)
@@ -203,7 +205,7 @@ class Batcher:
         if delay <= 0 or self._closed:
             return False
         _, queue = self._oldest()
-        if sum(part.rows for part in queue) >= self._limits.max_batch_rows:
+        if sum(part.rows for part in queue) >= self.batch_rows:
             return False
         due = queue[0].entry.arrived + delay
         if monotonic() >= due:
@@ -227,7 +229,7 @@ class Batcher:
         key, queue = self._oldest()
         now = monotonic()
         parts: list[Part] = []
-        room = self._limits.max_batch_rows
+        room = self.batch_rows
         while queue and queue[0].rows <= room:
             part = queue.popleft()
             self.queued_rows -= part.rows

@@ -23,7 +23,13 @@ class Bench:
     """A batcher over a stand-in ensemble, with what it reported."""
 
     def __init__(
-        self, model: Doubler, limits: Batching, *, lanes: int, seconds: float, pool: ThreadPoolExecutor
+        self,
+        model: Doubler,
+        limits: Batching,
+        *,
+        lanes: int,
+        seconds: Callable[[int], float],
+        pool: ThreadPoolExecutor,
     ) -> None:
         self.model = model
         self.known_bad: frozenset[str] = frozenset()
@@ -35,7 +41,7 @@ class Bench:
             lanes=lanes,
             executor=pool,
             run=self._run,
-            seconds=lambda rows: seconds,
+            seconds=seconds,
             done=self._done,
         )
 
@@ -65,12 +71,14 @@ async def bench(
     max_queue_delay_s: float = 0.0,
     lanes: int = 1,
     inline: bool = False,
+    seconds: Callable[[int], float] | None = None,
 ) -> AsyncIterator[Bench]:
     with ThreadPoolExecutor(lanes) as pool:
         limits = Batching(
             max_batch_rows=max_batch_rows, max_queue_rows=max_queue_rows, max_queue_delay_s=max_queue_delay_s
         )
-        made = Bench(model or Doubler(), limits, lanes=lanes, seconds=0.0 if inline else 0.001, pool=pool)
+        estimate = seconds or (lambda rows: 0.0 if inline else 0.001)
+        made = Bench(model or Doubler(), limits, lanes=lanes, seconds=estimate, pool=pool)
         try:
             yield made
         finally:
@@ -355,5 +363,16 @@ def test_a_full_queue_is_told_before_a_request_is_decoded() -> None:
             model.gate.set()
             assert [values(await reply) for reply in (running, *waiting)] == [[2.0, 4.0], [6.0, 8.0], [10.0, 12.0]]
             b.batcher.check_room()
+
+    run(scenario)
+
+
+def test_batches_hold_as_many_rows_as_are_computed_well_at_once() -> None:
+    async def scenario() -> None:
+        async with bench(max_batch_rows=8, seconds=lambda rows: 1e-3 * rows * (1 if rows <= 2 else 2)) as b:
+            replies = [b.submit(list(map(float, range(n)))) for n in (1, 1, 5, 8)]
+            answers = [values(await reply) for reply in replies]
+            assert answers == [[2.0 * value for value in range(n)] for n in (1, 1, 5, 8)]
+            assert max(b.model.batches) == 2
 
     run(scenario)
