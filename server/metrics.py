@@ -235,6 +235,18 @@ class Metrics:
         histogram.counts[bisect_left(histogram.bounds, seconds)] += 1
         histogram.total += seconds
 
+    def answered(self, ensemble: str, version: str, seconds: Sequence[float]) -> None:
+        """Count prediction requests that were answered with every member, each with its seconds."""
+        servable = self._servables.get((ensemble, version))
+        if servable is None:
+            self.cell("tutti_requests_total", "", "", "ok").value += len(seconds)
+            return
+        cell = servable.outcomes.get("ok")
+        if cell is None:
+            cell = servable.outcomes["ok"] = self.cell("tutti_requests_total", ensemble, version, "ok")
+        cell.value += len(seconds)
+        servable.request.observe_all(seconds)
+
     def requests(self, ensemble: str, version: str, outcome: str, buckets: Sequence[int], seconds: float) -> None:
         """Count requests that finished in another process: counts per bucket of `SECONDS`, and the sum in seconds."""
         servable = self._servables.get((ensemble, version))

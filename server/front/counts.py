@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from server.front.messages import Count
 from server.metrics import SECONDS, Histogram
 
 
 class Counts:
-    """Requests that finished in this front, by version and outcome; has the one method of Metrics that is used here."""
+    """Requests that finished in this front, by version and outcome; has the methods of Metrics that are used here."""
 
     def __init__(self) -> None:
         self._finished: dict[tuple[str, str, str], Histogram] = {}
 
     def request(self, ensemble: str, version: str, outcome: str, seconds: float) -> None:
         """Count one prediction request."""
+        self._histogram(ensemble, version, outcome).observe(seconds)
+
+    def answered(self, ensemble: str, version: str, seconds: Sequence[float]) -> None:
+        """Count prediction requests that were answered with every member."""
+        self._histogram(ensemble, version, "ok").observe_all(seconds)
+
+    def _histogram(self, ensemble: str, version: str, outcome: str) -> Histogram:
         key = (ensemble, version, outcome)
         found = self._finished.get(key)
         if found is None:
             found = self._finished[key] = Histogram(SECONDS)
-        found.observe(seconds)
+        return found
 
     @property
     def waiting(self) -> bool:

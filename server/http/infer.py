@@ -6,10 +6,11 @@ Nothing here knows a web framework: `answer` is all that a protocol class or an 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice, repeat
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,20 +92,27 @@ class Inference:
         """Route, decode and queue what has arrived: together, as that takes a third less than one by one."""
         arrivals, self._arrivals = self._arrivals, []
         known: Call | None = None
-        for exchange in arrivals:
-            if exchange.done():
-                continue  # its client left already
+        ahead: Iterator[templates.Known | None] | None = None
+        for place, exchange in enumerate(arrivals):
             call = exchange.call
             try:
                 if call is not known:
-                    known = None
+                    known = ahead = None
                     servable, signature = self._route(call, exchange)
                     known = call
                 exchange.ensemble, exchange.version = signature.ensemble, signature.version_text
                 exchange.signature = signature
-                servable.check_room()
                 body = exchange.body
-                if call.plain and (alike := templates.decoded(body, call.header_bytes, signature)) is not None:
+                if ahead is None:
+                    servable.check_room()
+                    ahead = _ahead(arrivals, place, signature)
+                    alike = next(ahead)
+                else:
+                    alike = next(ahead)
+                    servable.check_room()
+                if exchange.done():
+                    continue  # its client left already
+                if alike is not None:
                     request, feeds = alike
                 elif call.content_encoding is not None or _heavy_to_decode(call, body, signature):
                     self._in_task(exchange)
@@ -184,8 +192,22 @@ class Inference:
             return
         except Exception as error:
             encoded, outcome = _failure(error, exchange)
-        self._count(exchange, outcome)
+        if outcome == "ok":
+            self._answered(exchange)
+        else:
+            self._count(exchange, outcome)
         exchange.deliver(encoded)
+
+    def _answered(self, exchange: Exchange) -> None:
+        """Count a good answer with the others of its batch."""
+        answered = exchange.signature.answered
+        answered.append(monotonic() - exchange.started)
+        if len(answered) == 1:
+            asyncio.get_running_loop().call_soon(self._count_answered, exchange.signature)
+
+    def _count_answered(self, signature: Signature) -> None:
+        self._metrics.answered(signature.ensemble, signature.version_text, signature.answered)
+        signature.answered.clear()
 
     async def _encoded_elsewhere(self, exchange: Exchange, answer: Answer, outcome: Outcome) -> None:
         try:
@@ -216,6 +238,21 @@ class Inference:
 
     async def _off_loop(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _ahead(arrivals: Sequence[Exchange], place: int, signature: Signature) -> Iterator[templates.Known | None]:
+    """What templates know of the request at `place` and of those behind it that are the same call, one by one."""
+    call = arrivals[place].call
+    if not call.plain:
+        return repeat(None)
+    if call.header_bytes is not None:
+        return (templates.decoded(one.body, call.header_bytes, signature) for one in islice(arrivals, place, None))
+    bodies = []
+    for one in islice(arrivals, place, None):
+        if one.call is not call:
+            break
+        bodies.append(one.body)
+    return iter(templates.all_decoded(bodies, signature))
 
 
 def _failure(error: Exception, progress: _Progress | Exchange) -> tuple[Reply, Outcome]:

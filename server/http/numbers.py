@@ -83,6 +83,25 @@ def many(raw: bytes, kind: Datatype) -> Array | None:
         return None
 
 
+def together(arrays: list[bytes], kind: Datatype, elements: int) -> Array | None:
+    """Flat JSON arrays of few floats each, without their brackets, as `[len(arrays), elements]`; None where it fails.
+
+    That one of them fails is all that is told: taken one by one, it is found. Sound, because as many commas in each as
+    there must be, and a whole array of numbers altogether, leave no other way to read them.
+    """
+    if _new_parser is None or kind.scalar != "float":
+        return None
+    commas = elements - 1
+    for array in arrays:
+        if array.count(b",") != commas:
+            return None
+    try:
+        found = _by_simd(_new_parser, b"[%b]" % b",".join(arrays), kind)
+        return found.reshape(len(arrays), elements)
+    except WRONG:
+        return None
+
+
 def _by_simd(new_parser: Callable[[], Any], raw: bytes, kind: Datatype) -> Array:
     parser: Any = getattr(_local, "parser", None)
     if parser is None:

@@ -86,6 +86,8 @@ class Signature:
     """Of an answer in JSON with no member missing."""
     templates: dict[tuple[bytes, bytes], Template] = field(default_factory=dict)
     """Requests seen, by the bytes before their numbers and behind; each thread may add to it."""
+    answered: list[float] = field(default_factory=list)
+    """Seconds of the requests that were answered in this turn of the loop and are not counted yet."""
 
     @property
     def only_input(self) -> InputTensor | None:

@@ -187,3 +187,63 @@ def test_a_long_array_says_what_is_wrong_as_a_short_one_does(kind: str) -> None:
     if kind != "FP64":
         with pytest.raises(ServerError, match=r"x\[1000\].*out of range"):
             array_of(compact([*[1.0] * 1000, 1e300]).encode(), DATATYPES[kind], "x")
+
+
+WRONG_DATA = [
+    [0.5] * 63, [0.5] * 65, [*[0.5] * 63, "1"], [*[0.5] * 63, True], [*[0.5] * 63, None], [*[0.5] * 63, 1e39],
+    [[0.5] * 8] * 8, "0.5", [],
+]  # fmt: skip
+WRONG_TEXTS = [
+    b'["a' + b",1" * 63 + b'"]', b"[" + b"1," * 63 + b"]", b"[" + b",1" * 63 + b"]", b"[1 2" + b",1" * 62 + b"]",
+    b"[{" + b"1," * 63 + b"1]", b"[[" + b"1," * 63 + b"1]", b"x[" + b"1," * 63 + b"1]", b"  [" + b"1," * 63 + b"1]",
+    b"[01" + b",1" * 63 + b"]", b"[NaN" + b",1" * 63 + b"]", b"[1e400" + b",1" * 63 + b"]", b'"' + b",1" * 63 + b'"]',
+]  # fmt: skip
+
+
+def with_text(raw: bytes) -> bytes:
+    return body_of([]).replace(b"[]", raw)
+
+
+BAD = [body_of(data) for data in WRONG_DATA] + [with_text(raw) for raw in WRONG_TEXTS] + [b"", b"]", b'"data":', b"{}"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(st.lists(numbers, min_size=64, max_size=64), min_size=1, max_size=8),
+    bad=st.lists(st.tuples(st.integers(0, 8), st.sampled_from(BAD)), max_size=2),
+    dense=st.booleans(),
+)
+def test_requests_decoded_together_are_decoded_as_one_by_one(
+    rows: list[list[float]], bad: list[tuple[int, bytes]], dense: bool
+) -> None:
+    dumps = compact if dense else json.dumps
+    sign = taught(body_of([0.5] * 64, dumps=dumps))
+    bodies = [body_of(row, dumps=dumps) for row in rows]
+    for place, body in bad:
+        bodies.insert(place, body)
+    alone = [templates.decoded(body, None, sign) for body in bodies]
+    found = templates.all_decoded(bodies, sign)
+    assert [one is None for one in found] == [one is None for one in alone]
+    for one, other in zip(found, alone, strict=True):
+        if one is not None and other is not None:
+            assert one[0] is other[0]
+            np.testing.assert_array_equal(one[1]["image"], other[1]["image"], strict=True)
+
+
+@pytest.mark.parametrize("pair", [(63, 65), (62, 66), (1, 127)])
+def test_numbers_never_move_from_one_request_to_the_next(pair: tuple[int, int]) -> None:
+    sign = taught(body_of([0.5] * 64))
+    short, long = pair
+    bodies = [body_of([1.0] * 64), body_of([2.0] * short), body_of([3.0] * long), body_of([4.0] * 64)]
+    found = templates.all_decoded(bodies, sign)
+    assert [one if one is None else one[1]["image"].max() for one in found] == [1.0, None, None, 4.0]
+
+
+def test_requests_of_several_kinds_are_each_decoded_as_their_own() -> None:
+    sign = taught(body_of([0.5] * 64))
+    two = {"name": "image", "datatype": "FP32", "shape": [2, 8, 8], "data": [0.0] * 128}
+    other = json.dumps({"inputs": [two]}).encode()
+    decode_request(other, None, sign, LIMITS)
+    found = templates.all_decoded([body_of([1.0] * 64), other, body_of([2.0] * 64), other, body_of([3.0] * 64)], sign)
+    shapes = [None if one is None else one[1]["image"].shape for one in found]
+    assert shapes == [(1, 8, 8), (2, 8, 8), (1, 8, 8), (2, 8, 8), (1, 8, 8)]
