@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
+import pytest
 from onnx import ModelProto, helper
 
 from model_repo import (
@@ -14,7 +19,10 @@ from model_repo import (
     Repository,
     Weighted,
 )
-from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
+from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool, candidates, planning
+from server.runtime.datatypes import Array
+from server.runtime.plans import Slot
+from server.runtime.prediction import Execution
 from tests.graphs import (
     coded,
     softmax_linear,
@@ -101,3 +109,91 @@ def test_loading_and_closing_leaves_no_threads(tmp_path: Path, pool: SessionPool
     for thread in left:
         thread.join(timeout=10)
     assert not any(thread.is_alive() for thread in left)
+
+
+def retrained(seed: int) -> dict[str, bytes | Spec]:
+    """Members of the same make with other weights."""
+    rng = np.random.default_rng(seed)
+    return {name: softmax_linear(rng.normal(size=(3, 4))) for name in ("cnn", "rnn", "rf")}
+
+
+def test_new_members_of_the_same_make_are_run_as_those_before(
+    tmp_path: Path, pool: SessionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, "tiny", retrained(1))
+    publish(tmp_path, "tiny", retrained(2))
+    first = load(tmp_path, pool)
+
+    def measured(*_: object) -> NoReturn:
+        raise AssertionError("plans were measured again")
+
+    monkeypatch.setattr(planning, "compare", measured)
+    monkeypatch.setattr(planning, "warm_up", measured)
+    second = load(tmp_path, pool, version=2)
+    assert (second.plan, second.lanes, second.threads) == (first.plan, first.lanes, first.threads)
+    assert second.plan_report == first.plan_report
+    assert second.seconds(5) == first.seconds(5)
+    second.close()
+    first.close()
+    assert pool.count == 0
+
+
+def test_members_of_another_make_are_measured(tmp_path: Path, pool: SessionPool) -> None:
+    publish(tmp_path, "tiny", retrained(1))
+    publish(tmp_path, "tiny", {name: retrained(2)[name] for name in ("cnn", "rnn")})
+    first, second = load(tmp_path, pool), load(tmp_path, pool, version=2)
+    assert second.plan_report is not first.plan_report
+    second.close()
+    first.close()
+
+
+def test_a_merged_graph_of_new_members_is_checked_though_the_plan_is_taken_over(
+    tmp_path: Path, pool: SessionPool
+) -> None:
+    options = RuntimeOptions(cores=2, plan="merged")
+    steady = {"a": coded(2), "b": coded(3)}
+    publish(tmp_path, "tiny", steady)
+    first = load(tmp_path, pool, options)
+    assert first.plan == "merged"
+    checked: list[str] = []
+    original = candidates.check_equal
+
+    def counted(slots: Sequence[Slot], given: Sequence[Array | None], separate: Execution, place: str) -> None:
+        checked.append(place)
+        original(slots, given, separate, place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "check_equal", counted)
+        publish(tmp_path, "tiny", {"a": Spec(coded(2), weight=2.0), "b": Spec(coded(3), weight=1.0)}, Weighted())
+        load(tmp_path, pool, options, version=2).close()
+        assert checked == [], "the same members were merged and checked before"
+        publish(tmp_path, "tiny", {"a": coded(4), "b": coded(5)})
+        third = load(tmp_path, pool, options, version=3)
+        assert (third.plan, checked) == ("merged", ["inside the merged graph"] * 3)
+    third.close()
+    first.close()
+
+
+def test_threads_made_for_requests_have_their_priority(tmp_path: Path, pool: SessionPool) -> None:
+    """A loading thread of low priority opens sessions and starts workers; threads inherit it, so another must."""
+    if sys.platform != "linux":
+        pytest.skip("threads have priorities of their own on Linux only")
+    publish(tmp_path, "tiny", three())
+    pool.load_in_background()
+    before = set(os.listdir("/proc/self/task"))
+    usual = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    opened: list[LoadedEnsemble] = []
+
+    def in_background() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), usual + 5)
+        opened.append(load(tmp_path, pool, RuntimeOptions(cores=4, plan="parallel", lanes=2)))
+
+    thread = threading.Thread(target=in_background)
+    thread.start()
+    thread.join()
+    made = set(os.listdir("/proc/self/task")) - before - {str(thread.native_id)}
+    assert (opened[0].plan, opened[0].threads) == ("parallel", 2)
+    assert len(made) >= 5, "two workers and three members with a thread besides the caller's"
+    assert {os.getpriority(os.PRIO_PROCESS, int(each)) for each in made} == {usual}
+    opened[0].close()
+    pool.close()
