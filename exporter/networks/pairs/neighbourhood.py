@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MOST_CELLS = 1 << 26
 """Of one table: 256 MB of float32. Beyond that, neighbours belong into an index beside the model."""
 
+_TIE = 4e-3
+"""So large that 8,192 steps of it differ in float32."""
+
 
 class Neighbourhood(nn.Module):
     """Places of users and items → float32 [n]: the weighted deviation of the neighbours that are rated.
@@ -56,7 +59,8 @@ def fit_neighbourhood(spec: Collaborative, ratings: Ratings, left: NDArray[np.fl
     deviation, rated = ratings.dense(left)
     if spec.by == "user":
         deviation, rated = deviation.T, rated.T
-    return Neighbourhood(correlations(deviation, rated, spec.shrinkage), deviation, rated, spec)
+    similarity = _without_ties(correlations(deviation, rated, spec.shrinkage), rated.sum(axis=0))
+    return Neighbourhood(similarity, deviation, rated, spec)
 
 
 def correlations(deviation: NDArray[np.float64], rated: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
@@ -67,6 +71,18 @@ def correlations(deviation: NDArray[np.float64], rated: NDArray[np.float64], shr
     found *= common / np.maximum(common + shrinkage, 1e-9)
     np.fill_diagonal(found, 0.0)
     return np.maximum(found, 0.0)
+
+
+def _without_ties(similarity: NDArray[np.float64], ratings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Up to _TIE less for those with fewer ratings.
+
+    All pairs with one rating in common correlate alike, and which of equals are among the highest is up to the
+    library: 1 row in 262 of MovieLens-100K had other neighbours in torch than in onnxruntime.
+    """
+    rank = np.empty(len(ratings))
+    rank[np.argsort(-ratings, kind="stable")] = np.arange(len(ratings))
+    found: NDArray[np.float64] = similarity * (1.0 - _TIE * rank / len(ratings))
+    return found
 
 
 def require_tables(cells: int, ratings: Ratings) -> None:
