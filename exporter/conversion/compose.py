@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FEATURES = "features"
 _BACK = "answer/"
+_SECOND = "second/"
 
 
 def features_then_trees(
@@ -62,6 +63,26 @@ def composed(front: ModelProto, back: ModelProto, inputs: Sequence[Input], kind:
     known = {"" if entry.domain == "ai.onnx" else entry.domain for entry in front.opset_import}
     front.opset_import.extend(entry for entry in back.opset_import if entry.domain not in known)
     return normalised(front, inputs, kind, columns)
+
+
+def summed(first: bytes, second: bytes, inputs: Sequence[Input]) -> bytes:
+    """Two normalised graphs with an output `value` [n, 1] as one whose `value` is the sum: trees on differences.
+
+    `inputs` are those of both together. Raises ConversionError.
+    """
+    whole, other = onnx.load_from_string(first), onnx.load_from_string(second)
+    onnx.compose.add_prefix(other, _SECOND, rename_inputs=False, inplace=True)
+    _rename(whole.graph, "value", "first")
+    whole.graph.node.extend(other.graph.node)
+    whole.graph.initializer.extend(other.graph.initializer)
+    whole.graph.node.append(onnx.helper.make_node("Add", ["first", f"{_SECOND}value"], ["value"]))
+    known = {entry.name for entry in whole.graph.input}
+    whole.graph.input.extend(entry for entry in other.graph.input if entry.name not in known)
+    (output,) = whole.graph.output
+    output.name = "value"
+    domains = {entry.domain for entry in whole.opset_import}
+    whole.opset_import.extend(entry for entry in other.opset_import if entry.domain not in domains)
+    return normalised(whole, inputs, "value", 1)
 
 
 def _copy(model: ModelProto) -> ModelProto:
