@@ -23,7 +23,7 @@ LONGEST = 4096
 """Bytes around the numbers; longer is not worth keeping."""
 
 ALIKE = 3
-"""Requests from which one parse of all their numbers takes less than one each (measured: 64 numbers, 5 µs → 1.5 µs)."""
+"""Requests from which one parse of all their numbers takes less than one each (32 of 64 numbers: 3.9 → 2.7 µs)."""
 
 OPEN, SPACE = b"[ "
 

@@ -54,6 +54,8 @@ class Loader:
         self._load_threads = ThreadPoolExecutor(
             settings.load_workers, thread_name_prefix="tutti-load", initializer=_yield_to_requests
         )
+        # Of the usual priority: who collects garbage has the interpreter's lock, and must not wait for a core with it.
+        self._free_threads = ThreadPoolExecutor(1, thread_name_prefix="tutti-free")
         # Threads are made only when batches need them and outlive every swap, so their number stays flat.
         self._lane_threads = ThreadPoolExecutor(max(32, 4 * self._options.cores), thread_name_prefix="tutti-lane")
         metrics.source("tutti_sessions", lambda: self._pool.count)
@@ -80,14 +82,14 @@ class Loader:
         started = time.perf_counter()
         await servable.drain()
         drained = time.perf_counter()
-        await asyncio.get_running_loop().run_in_executor(self._load_threads, self._free, servable)
+        await asyncio.get_running_loop().run_in_executor(self._free_threads, self._free, servable)
         servable.retire()
         self.observe(servable.name, "drain", drained - started)
         self.observe(servable.name, "free", time.perf_counter() - drained)
 
     async def settle_memory(self) -> None:
         """Collect and freeze what start-up left behind, off the loop."""
-        await asyncio.get_running_loop().run_in_executor(self._load_threads, resources.give_back_memory)
+        await asyncio.get_running_loop().run_in_executor(self._free_threads, resources.give_back_memory)
 
     def observe(self, name: str, phase: str, seconds: float) -> None:
         """Account for one phase of a swap."""
@@ -96,6 +98,7 @@ class Loader:
     def close(self) -> None:
         """Stop the threads; every servable must have been freed."""
         self._load_threads.shutdown()
+        self._free_threads.shutdown()
         self._lane_threads.shutdown()
         self._pool.close()
 
