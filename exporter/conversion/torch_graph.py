@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -59,7 +60,7 @@ def traced(
                 dynamo=True,
                 input_names=[entry.name for entry in inputs],
                 output_names=[output],
-                dynamic_shapes=dynamic,
+                dynamic_shapes=(dynamic,) if _takes_any_number(module) else dynamic,
                 opset_version=OPSET,
                 verbose=False,
             )
@@ -69,6 +70,11 @@ def traced(
     if program is None:
         raise ConversionError(f"torch exported nothing for {type(module).__name__}")
     return program.model_proto
+
+
+def _takes_any_number(module: nn.Module) -> bool:
+    """Whether `forward` has `*tensors`, which are one argument to torch."""
+    return any(entry.kind is entry.VAR_POSITIONAL for entry in inspect.signature(module.forward).parameters.values())
 
 
 def _example(entry: Input, length: int) -> torch.Tensor:
