@@ -6,6 +6,7 @@ from exporter.data.cifar import Cifar10
 from exporter.data.cleaning import Cleaning, clean
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.digits import Digits
+from exporter.data.graph import Graph
 from exporter.data.idx import Idx
 from exporter.data.image_folder import ImageFolder
 from exporter.data.movielens import Movielens
@@ -24,6 +25,7 @@ SOURCES: Mapping[str, type[Source]] = {
         Idx,
         ImageFolder,
         Imdb,
+        Graph,
         Movielens,
         Sst2,
         Series,
@@ -41,6 +43,7 @@ __all__ = [
     "Dataset",
     "Digits",
     "Domain",
+    "Graph",
     "Idx",
     "ImageFolder",
     "Imdb",
