@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from exporter.conversion.graph import ML_OPSET, OPSET, normalised
 from exporter.errors import ConversionError
@@ -31,6 +31,11 @@ def tree_graph(estimator: Any, features: int) -> ModelProto:
     lightgbm = type(estimator).__module__.partition(".")[0] == "lightgbm"
     convert = _lightgbm if lightgbm else _sklearn
     return _attempted(lambda: convert(estimator, features))
+
+
+def booster_graph(booster: Any, features: int) -> ModelProto:
+    """The same of a LightGBM booster. Raises ConversionError."""
+    return _attempted(lambda: _boosted(booster, features))
 
 
 def forest_to_onnx(estimator: Any, features: int, entry: Input, columns: int) -> bytes:
@@ -85,6 +90,10 @@ def _sklearn(estimator: Any, features: int) -> ModelProto:
 
 
 def _lightgbm(estimator: Any, features: int) -> ModelProto:
+    return _boosted(estimator.booster_, features)
+
+
+def _boosted(booster: Any, features: int) -> ModelProto:
     """onnxmltools writes no opset above 15, so the graph is lifted.
 
     A classifier's label output has a static shape of 1 row, of which onnxruntime warns at each call: whoever
@@ -94,7 +103,7 @@ def _lightgbm(estimator: Any, features: int) -> ModelProto:
     from onnxmltools.convert import convert_lightgbm
     from onnxmltools.convert.common.data_types import FloatTensorType
 
-    booster = float32_thresholds(estimator.booster_)
+    booster = float32_thresholds(booster)
     types = [(FLAT, FloatTensorType([None, features]))]
     old = convert_lightgbm(booster, initial_types=types, zipmap=False, target_opset=_ONNXMLTOOLS_OPSET)
     model: ModelProto = version_converter.convert_version(old, OPSET)
@@ -111,12 +120,21 @@ def _attempted(convert: Callable[[], ModelProto]) -> ModelProto:
 
 
 def _reshaped(model: ModelProto, entry: Input, columns: int) -> bytes:
-    """The graph with a Reshape [n, …] → [n, features] in front, fed by an input of the ensemble's name."""
+    """The graph with a Reshape [n, …] → [n, features] in front, fed by an input of the ensemble's name.
+
+    Trees take floats: whatever else the input is, is cast first.
+    """
     graph = model.graph
     (only,) = graph.input
-    flat = only.name
+    flat, source = only.name, entry.name
     only.name = entry.name
     shape = numpy_helper.from_array(np.array([0, -1], dtype=np.int64), f"{flat}_shape")
     graph.initializer.append(shape)
-    graph.node.insert(0, helper.make_node("Reshape", [entry.name, shape.name], [flat]))
+    front = []
+    if entry.datatype != "FP32":
+        source = f"{flat}_numbers"
+        front.append(helper.make_node("Cast", [entry.name], [source], to=TensorProto.FLOAT))
+    front.append(helper.make_node("Reshape", [source, shape.name], [flat]))
+    for place, node in enumerate(front):
+        graph.node.insert(place, node)
     return normalised(model, (entry,), PROBABILITIES, columns)

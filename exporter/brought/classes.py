@@ -1,0 +1,82 @@
+"""Which column is which class: by the names that a graph or an estimator states, never by how well it scores.
+
+A member with two columns exchanged may be as accurate as before and still ruin every probability (measured on the
+digits: accuracy 0.9870 → 0.9878, log-loss 0.131 → 0.235).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from onnx import ModelProto, NodeProto
+
+from exporter.errors import BundleError
+
+_NAMED = ("classlabels_strings", "classlabels_int64s", "classlabels_ints", "cats_strings", "cats_int64s")
+"""Attributes of `ai.onnx.ml` classifiers and of ZipMap that hold the labels in the order of the columns."""
+
+
+def stated(model: ModelProto) -> tuple[str, ...] | None:
+    """The labels in the order of the columns, where the graph's classifier says them; None where it does not.
+
+    What two classifiers inside of one graph say differently is nobody's order.
+    """
+    zipped = {labels for node in model.graph.node if node.op_type == "ZipMap" for labels in _labels(node)}
+    found = zipped or {
+        labels for node in model.graph.node if node.op_type.endswith("Classifier") for labels in _labels(node)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def _labels(node: NodeProto) -> Iterator[tuple[str, ...]]:
+    for attribute in node.attribute:
+        if attribute.name in _NAMED and attribute.strings:
+            yield tuple(label.decode() for label in attribute.strings)
+        elif attribute.name in _NAMED and attribute.ints:
+            yield tuple(str(label) for label in attribute.ints)
+
+
+def in_order(labels: Iterable[object], classes: Sequence[str], member: str) -> tuple[str, ...]:
+    """A member's own labels as names of the ensemble's classes, in the member's order.
+
+    Labels are matched by name; numbers that are no names count the classes from 0. Raises BundleError unless they
+    are the ensemble's classes, each once.
+    """
+    names = [_plain(label) for label in labels]
+    if set(names) != set(classes) and all(name.isdecimal() and int(name) < len(classes) for name in names):
+        names = [classes[int(name)] for name in names]
+    if sorted(names) == sorted(classes):
+        return tuple(names)
+    missing = [name for name in classes if name not in names]
+    unknown = [name for name in names if name not in classes]
+    problems = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unknown)}, unknown here"] * bool(unknown)
+    told = " and ".join(problems or ["names a class twice"])
+    raise BundleError(f"member {member!r}", [f"{told}; the classes of the ensemble are {_listed(classes)}"])
+
+
+def agreed(
+    given: Sequence[str] | None, model: ModelProto, classes: Sequence[str], member: str
+) -> tuple[str, ...] | None:
+    """The member's order from what its graph states and what the user says; None where neither says anything.
+
+    Raises BundleError where the two differ.
+    """
+    labels = stated(model)
+    own = None if labels is None else in_order(labels, classes, member)
+    said = None if given is None else in_order(given, classes, member)
+    if own is not None and said is not None and own != said:
+        raise BundleError(
+            f"member {member!r}", [f"its graph says the columns are {_listed(own)}, not {_listed(said)} as given"]
+        )
+    return said if own is None else own
+
+
+def _plain(label: object) -> str:
+    item = getattr(label, "item", None)
+    value = item() if callable(item) else label
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    more = f", … ({len(names)})" if len(names) > most else ""
+    return ", ".join(repr(name) for name in names[:most]) + more

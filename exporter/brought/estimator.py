@@ -1,0 +1,153 @@
+"""Fitted estimators of scikit-learn and LightGBM as members: converted, with their classes aligned by name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from exporter.brought.trained import TrainedElsewhere
+from exporter.conversion.graph import IR_VERSION, ML_OPSET, OPSET
+from exporter.conversion.tree_graph import booster_graph
+from exporter.data.dataset import Array
+from exporter.errors import BundleError, ConversionError
+from exporter.families.base import NETWORK, TREES, Tolerance
+from model_repo import Input
+from model_repo.manifest import Kind
+
+_ML_OPSETS = (ML_OPSET, 3)
+"""The first that the converter can write: graphs of one operator set can be merged into one."""
+
+_TREES = ("tree", "forest", "boosting", "lightgbm")
+
+
+@dataclass(frozen=True)
+class _Estimator:
+    """An estimator and how it is asked; `labels` are its own, in the order of its columns."""
+
+    model: Any
+    kind: Kind
+    labels: tuple[object, ...] | None
+
+    def __call__(self, x: Array) -> NDArray[np.float32]:
+        with warnings.catch_warnings():
+            # LightGBM names its own features and scikit-learn then misses the names in plain arrays.
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            ask = self.model.predict_proba if hasattr(self.model, "predict_proba") else self.model.predict
+            found = np.asarray(ask(x), dtype=np.float32)
+        return found.reshape(len(x), -1)
+
+
+def from_estimator(name: str, model: Any, tensor: Input, columns: int, kind: Kind | None) -> TrainedElsewhere:
+    """The member: its graph, its answers, the order of its classes. Raises BundleError or ConversionError."""
+    asked = _asked(name, model, columns, kind)
+    if tensor.datatype != "FP32" or len(tensor.shape) != 2 or tensor.shape[1] == -1:
+        problem = f"takes a table of numbers; {tensor.name!r} is {tensor.datatype} {list(tensor.shape)}"
+        raise BundleError(f"member {name!r}", [problem + ", expected FP32 [-1, features]"])
+
+    def predict(inputs: Mapping[str, Array]) -> NDArray[np.float32]:
+        return asked(inputs[tensor.name])
+
+    graph = _converted(name, model, tensor, asked.kind)
+    tolerance: Tolerance = TREES if any(word in _described(model) for word in _TREES) else NETWORK
+    labels = None if asked.kind == "value" else asked.labels
+    return TrainedElsewhere(*graph, asked.kind, predict, tolerance, labels, (tensor.name,))
+
+
+def is_estimator(model: object) -> bool:
+    """Whether it is asked by `predict`: an estimator, a pipeline, a booster."""
+    return callable(getattr(model, "predict", None))
+
+
+def _asked(name: str, model: Any, columns: int, kind: Kind | None) -> _Estimator:
+    if columns == 1:
+        return _Estimator(model, "value", None)
+    labels = getattr(model, "classes_", None)
+    if _is_booster(model):
+        return _Estimator(model, kind or "probabilities", None)
+    if labels is None or not hasattr(model, "predict_proba"):
+        word = type(model).__name__
+        raise BundleError(f"member {name!r}", [f"{word} is no fitted classifier with predict_proba and classes_"])
+    return _Estimator(model, "probabilities", tuple(labels))
+
+
+def _converted(name: str, model: Any, tensor: Input, kind: Kind) -> tuple[bytes, str]:
+    """The graph and its output. Labels and whatever else it gives are cut off."""
+    features = tensor.shape[1]
+    if _is_booster(model) or hasattr(model, "booster_"):
+        graph = booster_graph(getattr(model, "booster_", model), features)
+    else:
+        graph = _by_skl2onnx(name, model, features)
+    outputs = [entry.name for entry in graph.graph.output]
+    output = next((each for each in outputs if "prob" in each), None) if kind != "value" else outputs[0]
+    if output is None:
+        raise ConversionError(f"member {name!r}: its graph gives {', '.join(outputs)}, expected probabilities")
+    return _tidied(graph, tensor.name, output), output
+
+
+def _by_skl2onnx(name: str, model: Any, features: int) -> onnx.ModelProto:
+    from skl2onnx import to_onnx
+    from sklearn.base import is_classifier
+
+    example = np.zeros((1, features), dtype=np.float32)
+    options = {id(model): {"zipmap": False}} if is_classifier(model) else None
+    problem: Exception | None = None
+    for opset in _ML_OPSETS:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                found: onnx.ModelProto = to_onnx(
+                    model, example, options=options, target_opset={"": OPSET, "ai.onnx.ml": opset}
+                )
+                return found
+        except (RuntimeError, ValueError, KeyError, NotImplementedError, AttributeError, TypeError) as error:
+            problem = error  # its converters raise whatever they meet
+    reason = " ".join(str(problem).split())[:200]
+    raise ConversionError(f"member {name!r}: skl2onnx cannot convert {type(model).__name__}: {reason}") from problem
+
+
+def _tidied(model: onnx.ModelProto, tensor: str, output: str) -> bytes:
+    """One input of the ensemble's name, one output, no notes of the machine, one entry for each operator set."""
+    graph = model.graph
+    (only,) = graph.input
+    old, only.name = only.name, tensor
+    for node in graph.node:
+        node.input[:] = [tensor if each == old else each for each in node.input]
+    kept = [entry for entry in graph.output if entry.name == output]
+    del graph.output[:]
+    graph.output.extend(kept)
+    needed = {output}
+    nodes: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            nodes.insert(0, onnx.NodeProto.FromString(node.SerializeToString()))
+            needed.update(node.input)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    weights = [entry for entry in graph.initializer if entry.name in needed]
+    copies = [onnx.TensorProto.FromString(entry.SerializeToString()) for entry in weights]
+    del graph.initializer[:]
+    graph.initializer.extend(copies)
+    opsets = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in model.opset_import}
+    used = {node.domain for node in graph.node} | {""}
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, opsets[domain]) for domain in sorted(used))
+    model.ir_version = IR_VERSION
+    model.doc_string = graph.doc_string = ""
+    graph.name, model.producer_name, model.producer_version = "member", "tutti", ""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _is_booster(model: object) -> bool:
+    return type(model).__name__ == "Booster" and type(model).__module__.startswith("lightgbm")
+
+
+def _described(model: Any) -> str:
+    """Where the classes of the model and of its steps come from, in one lower-case line."""
+    steps = [step for _, step in getattr(model, "steps", [])]
+    return " ".join(f"{type(each).__module__}.{type(each).__name__}" for each in (model, *steps)).lower()

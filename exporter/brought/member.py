@@ -1,0 +1,191 @@
+"""A member from elsewhere as the fusion needs it: its file, its manifest entry, its answers in the class order."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from exporter.brought.classes import agreed
+from exporter.bundle import NO_DIGEST, Part
+from exporter.data.dataset import Array
+from exporter.errors import BundleError
+from exporter.inference import batches
+from exporter.publishing.model_file import ModelFile, ModelFileError
+from exporter.reporting.latency import latency_ms
+from model_repo import Input, Member
+from model_repo.manifest import Kind
+from server.runtime.datatypes import DATATYPES
+from server.runtime.sessions import Model, RunError, Session, SessionError, SessionKey
+
+_BATCH_ROWS = 256
+SUM_TOLERANCE = 1e-3
+"""The server's own: how far a row of probabilities may be from 1."""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What a member is to fit: the ensemble's classes, and the tensors that members may take."""
+
+    classes: tuple[str, ...]
+    tensors: tuple[Input, ...]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A member with its session. `part.entry` is complete but for digest, weight and temperature."""
+
+    part: Part
+    session: Session
+    classes: tuple[str, ...]
+    """Of the ensemble."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the ensemble."""
+        return self.part.entry.name
+
+    def raw(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
+        """What the ONNX output holds for these rows, as one batch, float32 [n, …]. Raises BundleError."""
+        entry = self.part.entry
+        feeds = {own.name: inputs[entry.inputs.get(own.name, own.name)] for own in self.session.inputs}
+        try:
+            (found,) = self.session.run([entry.output], feeds)
+        except RunError as error:
+            raise BundleError(f"member {self.name!r}", [f"does not run: {error.detail}"]) from error
+        return np.asarray(found, dtype=np.float32)
+
+    def __call__(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
+        """Raw answers float32 [n, C] in the ensemble's class order, one batch after the other."""
+        found = np.concatenate([self.raw(part) for part in batches(inputs, _BATCH_ROWS)])
+        return aligned(found, self.part.entry, self.classes)
+
+    def latency_ms(self, inputs: Mapping[str, Array]) -> float:
+        """Median milliseconds of the first row alone, on one thread."""
+        return latency_ms(functools.partial(self.raw, next(batches(inputs, 1))))
+
+
+def aligned(raw: NDArray[np.float32], entry: Member, classes: Sequence[str]) -> NDArray[np.float32]:
+    """Raw outputs [n], [n, 1] or [n, C] as [n, C] in the ensemble's class order, still logits where they were.
+
+    One column of two classes is the second class's. Raises BundleError for another width.
+    """
+    columns = len(classes) or 1
+    table = raw.reshape(len(raw), -1)
+    if table.shape[1] == 1 and columns == 2:
+        first = 1 - table if entry.kind == "probabilities" else np.zeros_like(table)
+        table = np.hstack([first, table])
+    if table.shape[1] != columns:
+        raise BundleError(f"member {entry.name!r}", [f"gives {table.shape[1]} columns, expected {columns}"])
+    if entry.classes is None or entry.classes == tuple(classes):
+        return table
+    place = {name: column for column, name in enumerate(entry.classes)}
+    return table[:, [place[name] for name in classes]]
+
+
+def opened(entry: Member, data: bytes, external: Mapping[str, Path], classes: Sequence[str]) -> Brought:
+    """A member of known entry, its session opened. Raises BundleError."""
+    weights = {location: path.read_bytes() for location, path in external.items()}
+    digests = {file.file: file.sha256 for file in entry.external}
+    try:
+        session = Session(SessionKey.of(entry.sha256, digests, (), 1), Model(data, weights))
+    except SessionError as error:
+        raise BundleError(f"member {entry.name!r}", [f"is no model that onnxruntime opens: {error}"]) from error
+    return Brought(Part(entry, data, external), session, tuple(classes))
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user says of a member beyond its file; None leaves it to the file."""
+
+    kind: Kind | None = None
+    classes: tuple[str, ...] | None = None
+    output: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """ONNX input → tensor, where the names differ."""
+    family: str | None = None
+    ordered: bool = False
+    """Columns whose order nobody states are taken to be in the ensemble's."""
+
+
+def from_file(name: str, path: Path, wiring: Wiring, said: Said, sample: Mapping[str, Array]) -> Brought:
+    """A member from an ONNX file, checked against the ensemble and on sample rows.
+
+    Raises BundleError: the file is no model, does not fit, or nobody says in which order its classes are.
+    """
+    try:
+        file = ModelFile.read(name, path)
+        output = file.output(said.output)
+    except ModelFileError as error:
+        raise BundleError(f"member {name!r}", [str(error)]) from error
+    inputs = _inputs(file, wiring, said)
+    classes = _classes(file, wiring, said)
+    entry = Member(
+        name=name, file=f"members/{name}.onnx", sha256=NO_DIGEST, bytes=0, output=output.name, kind="value",
+        inputs=inputs, classes=None if classes == wiring.classes else classes, family=said.family,
+    )  # fmt: skip
+    unsure = Brought(Part(entry, file.model.data, file.weights), file.session, wiring.classes)
+    kind = said.kind or _kind(unsure.raw(sample), wiring)
+    from msgspec.structs import replace
+
+    found = Brought(Part(replace(entry, kind=kind), file.model.data, file.weights), file.session, wiring.classes)
+    _check(found, sample)
+    return found
+
+
+def _inputs(file: ModelFile, wiring: Wiring, said: Said) -> dict[str, str]:
+    """ONNX input → tensor for each whose name is another; a lone input takes the lone tensor."""
+    tensors = {entry.name: entry for entry in wiring.tensors}
+    wired: dict[str, str] = {}
+    wrong: list[str] = []
+    for own in file.inputs:
+        lone = len(file.inputs) == 1 and len(tensors) == 1
+        name = said.inputs.get(own.name, own.name if own.name in tensors or not lone else next(iter(tensors)))
+        if name not in tensors:
+            wrong.append(f"takes {name!r}, the ensemble has {', '.join(map(repr, tensors))}")
+            continue
+        datatype = DATATYPES.get(own.type, own.type)
+        if datatype != tensors[name].datatype:
+            wrong.append(f"its input {own.name!r} is {datatype}, {name!r} is {tensors[name].datatype}")
+        if own.shape and isinstance(own.shape[0], int):
+            wrong.append(f"the first dimension of its input {own.name!r} is fixed to {own.shape[0]}, expected any")
+        if name != own.name:
+            wired[own.name] = name
+    if wrong:
+        raise BundleError(f"member {file.name!r}", wrong)
+    return wired
+
+
+def _classes(file: ModelFile, wiring: Wiring, said: Said) -> tuple[str, ...]:
+    if not wiring.classes:
+        return ()
+    model = onnx.load_from_string(file.model.data)
+    order = agreed(said.classes, model, wiring.classes, file.name)
+    if order is None and not said.ordered:
+        problem = "its graph does not say which column is which class: say it, in the order of its columns"
+        raise BundleError(f"member {file.name!r}", [problem])
+    return order or wiring.classes
+
+
+def _kind(values: NDArray[np.float32], wiring: Wiring) -> Kind:
+    """Probabilities where every sample row is a distribution, otherwise logits; values where there are no classes."""
+    if not wiring.classes:
+        return "value"
+    table = values.reshape(len(values), -1).astype(np.float64)
+    within = bool(((table >= -1e-6) & (table <= 1 + 1e-6)).all())
+    whole = table.shape[1] == 1 or bool((np.abs(table.sum(axis=1) - 1) <= SUM_TOLERANCE).all())
+    return "probabilities" if within and whole else "logits"
+
+
+def _check(member: Brought, sample: Mapping[str, Array]) -> None:
+    """Finite, [n, C], and distributions where it says so. Raises BundleError."""
+    found = member(sample)
+    if not np.isfinite(found).all():
+        raise BundleError(f"member {member.name!r}", ["gives NaN or infinite values on sample rows"])
+    if member.part.entry.kind == "probabilities" and np.abs(found.sum(axis=1) - 1).max() > SUM_TOLERANCE:
+        raise BundleError(f"member {member.name!r}", ["is said to give probabilities, but its rows do not sum to 1"])

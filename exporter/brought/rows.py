@@ -1,0 +1,123 @@
+"""Arrays that a user brings, as rows of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from exporter.data.dataset import Array, Dataset, Rows
+from exporter.data.splits import folds
+from exporter.errors import BundleError, DataError
+from model_repo import Input
+from model_repo.manifest import Datatype
+from server.runtime.datatypes import NUMPY_TYPES
+
+INPUT = "x"
+"""What one array without a name is called."""
+
+_DATATYPES: dict[str, Datatype] = {np.dtype(kind).str: name for name, kind in NUMPY_TYPES.items() if name != "BYTES"}  # type: ignore[misc]  # the table's keys are the Literal's
+_SLICES = 20
+"""Stratified slices of the rows; the held-out share is a whole number of them."""
+
+
+def rows_of(X: Array | Mapping[str, Array]) -> dict[str, Array]:
+    """Name → array [n, …]: float64 becomes float32, which members take; texts become objects. Raises DataError."""
+    named = dict(X) if isinstance(X, Mapping) else {INPUT: X}
+    found = {name: _typed(name, np.asarray(array)) for name, array in named.items()}
+    counts = {name: len(array) for name, array in found.items()}
+    if not found or len(set(counts.values())) > 1:
+        told = ", ".join(f"{name!r} has {count}" for name, count in counts.items()) or "none are given"
+        raise DataError(f"inputs need the same number of rows each: {told}")
+    return found
+
+
+def dataset_of(
+    inputs: Mapping[str, Array], y: Array, classes: tuple[str, ...], declared: Sequence[Input] | None
+) -> Dataset:
+    """The rows with their targets. Raises DataError, or BundleError where `declared` inputs are others."""
+    rows = len(next(iter(inputs.values())))
+    target = _classified(y, classes) if classes else _valued(y)
+    if len(target) != rows:
+        raise DataError(f"y has {len(target)} rows, the inputs have {rows}")
+    entries = _inputs(inputs) if declared is None else tuple(declared)
+    if declared is not None:
+        _require(inputs, entries)
+    missing = frozenset[str]()
+    return Dataset(
+        rows=Rows.of(dict(inputs), target),
+        classes=classes,
+        inputs=entries,
+        task="classification" if classes else "regression",
+        unique=False,  # the rows are the user's own: equal ones may be different cases
+        may_miss=missing,
+    )
+
+
+def held_out(dataset: Dataset, share: float, seed: int) -> tuple[Array, Array]:
+    """Row numbers for the fusion and for the test, with equal class shares. Raises DataError."""
+    if not 0 < share < 1:
+        raise DataError(f"test is {share:g}, expected a share between 0 and 1, or rows of its own")
+    strata = dataset.rows.target if dataset.classes else np.zeros(len(dataset.rows), dtype=np.int64)
+    slice_of = folds(strata, _SLICES, np.random.default_rng([seed, 0x7E57]))
+    test = slice_of < max(1, round(share * _SLICES))
+    return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def _typed(name: str, array: Array) -> Array:
+    if array.dtype == np.float64 or array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype.kind in "US":
+        return array.astype(np.str_).astype(np.object_)
+    if array.dtype != np.object_ and array.dtype.str not in _DATATYPES:
+        raise DataError(f"input {name!r} is {array.dtype}, expected numbers or texts")
+    return array
+
+
+def _inputs(inputs: Mapping[str, Array]) -> tuple[Input, ...]:
+    return tuple(
+        Input(
+            name=name,
+            datatype="BYTES" if array.dtype == np.object_ else _DATATYPES[array.dtype.str],
+            shape=(-1, *array.shape[1:]),
+        )
+        for name, array in inputs.items()
+    )
+
+
+def _require(inputs: Mapping[str, Array], entries: Sequence[Input]) -> None:
+    if sorted(inputs) != sorted(entry.name for entry in entries):
+        names = ", ".join(entry.name for entry in entries)
+        raise BundleError("inputs", [f"X has {', '.join(inputs)}, declared are {names}"])
+    for entry in entries:
+        shape = inputs[entry.name].shape
+        if len(shape) != len(entry.shape) or any(
+            size not in (-1, given) for size, given in zip(entry.shape, shape, strict=True)
+        ):
+            raise BundleError(f"input {entry.name!r}", [f"X is {list(shape)}, declared is {list(entry.shape)}"])
+
+
+def _classified(y: Array, classes: tuple[str, ...]) -> Array:
+    """int64 [n]: each label by its name, or, where labels are numbers that are no names, counted from 0."""
+    labels = np.asarray(y)
+    if labels.ndim != 1:
+        raise DataError(f"y is {list(labels.shape)}, expected one class for each row: [n]")
+    values = list(dict.fromkeys(labels.tolist()))
+    known = set(classes)
+    names = [str(value) for value in values]
+    if not set(names) <= known and all(isinstance(value, int) and 0 <= value < len(classes) for value in values):
+        return labels.astype(np.int64)
+    place = {name: column for column, name in enumerate(classes)}
+    if unknown := [name for name in names if name not in place]:
+        row = next(k for k, value in enumerate(labels.tolist()) if str(value) == unknown[0])
+        raise DataError(f"y has {unknown[0]!r} in row {row}, the classes are {', '.join(map(repr, classes[:8]))}")
+    return np.array([place[str(value)] for value in labels.tolist()], dtype=np.int64)
+
+
+def _valued(y: Array) -> Array:
+    values = np.asarray(y)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1 or values.dtype.kind not in "fiu":
+        raise DataError(f"y is {values.dtype} {list(values.shape)}, expected numbers [n]; name classes to classify")
+    return values.astype(np.float32)
