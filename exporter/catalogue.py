@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -13,10 +14,12 @@ FOLDER = Path(__file__).parent / "recipes"
 
 
 class MemberEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A member of a recipe in `tutti export --list`."""
+    """A member or a detector of a recipe in `tutti export --list`."""
 
     name: str
     family: str
+    role: Literal["member", "detector"] = "member"
+    """Detectors never vote."""
 
 
 class RecipeEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +56,12 @@ def entries() -> list[RecipeEntry]:
 
 def _entry(path: Path) -> RecipeEntry:
     recipe = read_recipe(path)
-    members = tuple(MemberEntry(name=name, family=spec.family) for name, spec in recipe.members.items())
+    members = [MemberEntry(name=name, family=spec.family) for name, spec in recipe.voters.items()]
+    detectors = [MemberEntry(name=name, family=s.family, role="detector") for name, s in recipe.detectors.items()]
     return RecipeEntry(
         name=recipe.name,
         task=recipe.task,
         data=recipe.data.domain,
         description=recipe.description,
-        members=members,
+        members=(*members, *detectors),
     )

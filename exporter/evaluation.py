@@ -32,15 +32,20 @@ class Panel:
     names: tuple[str, ...]
     graphs: tuple[Graph, ...]
     kinds: tuple[Kind, ...]
+    sharing: tuple[int, ...] = ()
+    """How many members each one's file has; empty: none is shared."""
 
     def raw(self, inputs: Mapping[str, Array]) -> list[NDArray[np.float32]]:
         """Each member's raw output float32 [n, C]."""
         return [graph.in_batches(inputs) for graph in self.graphs]
 
     def latencies_ms(self, inputs: Mapping[str, Array]) -> list[float]:
-        """Median milliseconds of the first row alone, per member."""
+        """Median milliseconds of the first row alone, per member; of a shared file each one's share."""
         row = next(batches(inputs, 1))
-        return [latency_ms(functools.partial(graph, row)) for graph in self.graphs]
+        shares = self.sharing or (1,) * len(self.graphs)
+        return [
+            latency_ms(functools.partial(graph, row)) / share for graph, share in zip(self.graphs, shares, strict=True)
+        ]
 
 
 def evaluate(

@@ -17,16 +17,16 @@ _BATCH_ROWS = 256
 
 
 class Graph:
-    """An ONNX graph with one output [n, C], on one thread of the CPU."""
+    """An ONNX graph's `output` [n, C], by default its only one, on one thread of the CPU."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, output: str = "") -> None:
         """Raises ConversionError when onnxruntime does not take the graph."""
         try:
             self._session = Session(SessionKey(hashlib.sha256(data).hexdigest()), Model(data))
         except SessionError as error:
             raise ConversionError(f"onnxruntime does not load the graph: {error}") from error
         self.inputs = tuple(entry.name for entry in self._session.inputs)
-        self._outputs = [entry.name for entry in self._session.outputs]
+        self._outputs = [output] if output else [entry.name for entry in self._session.outputs]
 
     def __call__(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
         """float32 [n, C] of all rows as one batch. Raises ConversionError when the run fails."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
+from exporter.detectors import DetectorFamily
 from exporter.errors import ConversionError, ParityError, TrainingError
-from exporter.families.base import Device, Family, Setting
+from exporter.families.base import Device, Family, Group, Setting, Trained, names_of
 from exporter.inference import Graph
-from exporter.parity import Parity, check_parity
+from exporter.parity import Answer, Parity, check_parity
 from exporter.sweep import Sweep
 from model_repo.manifest import Kind
 
@@ -52,7 +53,7 @@ class Job:
 @dataclass(frozen=True)
 class Made:
     """A job's result. `held` are the ids of rows that the member was not trained on, `outputs` its raw answers
-    to them by the ONNX graph, float32 [len(held), C]."""
+    to them by the ONNX graph, float32 [len(held), C]; of a group [len(held), members, C]."""
 
     onnx: bytes
     kind: Kind
@@ -60,6 +61,24 @@ class Made:
     outputs: NDArray[np.float32]
     parity: Parity
     seconds: float
+    heads: tuple[str, ...] = ()
+    """Of a group: the graph's output of each member."""
+    output: str = ""
+    """The graph's output of this member; empty: it is named as the kind."""
+
+    @property
+    def output_name(self) -> str:
+        """The graph's output of this member."""
+        return self.output or self.kind
+
+    def each(self, member: str) -> dict[str, Made]:
+        """This result by the member's name; of a group, one for each of its members."""
+        if not self.heads:
+            return {member: self}
+        return {
+            name: replace(self, outputs=np.ascontiguousarray(self.outputs[:, place]), output=head, heads=())
+            for place, (name, head) in enumerate(zip(names_of(member, len(self.heads)), self.heads, strict=True))
+        }
 
 
 def member_seed(seed: int, member: str, fold: int) -> int:
@@ -84,7 +103,8 @@ def run_job(job: Job, dataset: Dataset, split: Split) -> Made:
         return _run(job, dataset, split)
     except (TrainingError, ConversionError, ParityError) as error:
         fold = "" if job.fold == FINAL else f" (fold {job.fold})"
-        raise type(error)(f"member {job.member!r}{fold}: {error}") from error
+        noun = "detector" if isinstance(job.spec, DetectorFamily) else "member"
+        raise type(error)(f"{noun} {job.member!r}{fold}: {error}") from error
 
 
 def _run(job: Job, dataset: Dataset, split: Split) -> Made:
@@ -95,13 +115,30 @@ def _run(job: Job, dataset: Dataset, split: Split) -> Made:
     )
     trained = job.spec.train(dataset.rows.take(fit), setting)
     data = trained.to_onnx()
-    graph = Graph(data)
     rows = dataset.rows.take(held)
     swept = rows if job.fold == FINAL else rows.take(np.arange(min(SWEEP_ROWS, len(rows))))
-    sweep = Sweep.of(swept, dataset, graph.inputs)
-    parity = check_parity(trained.predict, graph, sweep, trained.kind, trained.tolerance)
-    outputs = graph.in_batches(rows.inputs)
-    return Made(data, trained.kind, rows.ids, outputs, parity, time.perf_counter() - start)
+    heads = trained.outputs if isinstance(trained, Group) else ()
+    graphs = [Graph(data, head) for head in heads or ("",)]
+    sweep = Sweep.of(swept, dataset, graphs[0].inputs)
+    parities = [
+        check_parity(answer, graph, sweep, trained.kind, trained.tolerance)
+        for answer, graph in zip(_answers(trained), graphs, strict=True)
+    ]
+    parity = max(parities, key=lambda found: found.largest_difference)
+    outputs = np.stack([graph.in_batches(rows.inputs) for graph in graphs], axis=1)
+    outputs = outputs if heads else outputs[:, 0]
+    return Made(data, trained.kind, rows.ids, outputs, parity, time.perf_counter() - start, heads)
+
+
+def _answers(trained: Trained | Group) -> list[Answer]:
+    """What each member answers before it is converted."""
+    if not isinstance(trained, Group):
+        return [trained.predict]
+
+    def head(place: int) -> Answer:
+        return lambda inputs: np.ascontiguousarray(trained.predict_each(inputs)[:, place])
+
+    return [head(place) for place in range(len(trained.outputs))]
 
 
 def _rows(job: Job, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

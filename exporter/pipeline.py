@@ -11,6 +11,7 @@ from exporter import bundle as bundles
 from exporter.bundle import Bundle, LedgerFiles, Part
 from exporter.data import Cleaning, Dataset, Split, clean, split
 from exporter.data.dataset import Array
+from exporter.detectors.panel import DetectorPanel
 from exporter.errors import AcceptanceError, DataError
 from exporter.evaluation import Panel
 from exporter.fused import Entrants, Fused, board_of, bundle_of, compare_served, fuse_members, kept
@@ -58,6 +59,7 @@ class Trained:
     results: Mapping[Job, Made]
     finals: Mapping[str, Made]
     """The published members by name, in the recipe's order."""
+    detectors: DetectorPanel
 
 
 def export(recipe: Recipe, options: Options, report: Report) -> Exported:
@@ -94,8 +96,8 @@ def _fused(
     entrants = Entrants(
         ledger=ledger_of(trained.results, tuple(trained.finals), trained.dataset),
         test=LedgerTest(test.ids, test.target, test.group, tuple(panel.raw(test.inputs))),
-        families={name: spec.family for name, spec in recipe.members.items()},
-        costs=[len(made.onnx) for made in trained.finals.values()],
+        families={name: spec.family for name, spec in recipe.voters.items()},
+        costs=[len(made.onnx) / panel.sharing[place] for place, made in enumerate(trained.finals.values())],
         latencies_ms=panel.latencies_ms(test.inputs),
     )
     fused = fuse_members(recipe, entrants)
@@ -107,6 +109,7 @@ def _fused(
         preset=options.preset,
         seconds=round(time.perf_counter() - started, 1),
         parity={name: made.parity.largest_difference for name, made in trained.finals.items()},
+        detectors=trained.detectors.rows(test.inputs, recipe.seed) if recipe.detectors else (),
     )
     if board.missed and recipe.acceptance.enforce:
         raise AcceptanceError(f"{recipe.name} is not published", board.missed)
@@ -140,13 +143,17 @@ def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report) -
         device=options.device, workers=options.workers, resume=options.resume, report=report,
     )  # fmt: skip
     finals = {job.member: made for job, made in results.items() if job.fold == FINAL}
-    ordered = {name: finals[name] for name in recipe.members}
-    return Trained(dataset, cleaning, parts, results, ordered), reused
+    ordered = {name: finals[name] for name in recipe.voters}
+    families = {name: spec.family for name, spec in recipe.detectors.items()}
+    detectors = DetectorPanel.of(families, {name: finals[name] for name in families}, recipe.ood_alpha)
+    return Trained(dataset, cleaning, parts, results, ordered, detectors), reused
 
 
 def _panel(finals: Mapping[str, Made]) -> Panel:
-    graphs = tuple(Graph(made.onnx) for made in finals.values())
-    return Panel(tuple(finals), graphs, tuple(made.kind for made in finals.values()))
+    graphs = tuple(Graph(made.onnx, made.output) for made in finals.values())
+    contents = [made.onnx for made in finals.values()]
+    sharing = tuple(contents.count(content) for content in contents)
+    return Panel(tuple(finals), graphs, tuple(made.kind for made in finals.values()), sharing)
 
 
 def _bundle(
@@ -159,9 +166,9 @@ def _bundle(
     ledger: LedgerFiles,
     board: Leaderboard,
 ) -> Bundle:
-    dataset = trained.dataset
+    dataset, detectors = trained.dataset, trained.detectors
     rows = dataset.rows.take(trained.split.golden).inputs
-    parts = [Part(_entry(name, made, recipe.members[name].family), made.onnx) for name, made in trained.finals.items()]
+    parts = [Part(_entry(name, made, recipe.voters[name].family), made.onnx) for name, made in trained.finals.items()]
     return bundle_of(
         recipe,
         dataset.classes,
@@ -172,6 +179,9 @@ def _bundle(
         (panel.raw(rows), _sent(trained, trained.split.golden)),
         ledger=kept(recipe, ledger.answers, ledger.inputs),
         tokenizers=dataset.tokenizers,
+        side=detectors.parts(),
+        ood_threshold=detectors.threshold,
+        beside={"ood_score": detectors.score(rows)} if recipe.detectors else {},
         report=board.manifest_report(),
         provenance=provenance(recipe, options, dataset, trained.cleaning),
     )
@@ -179,6 +189,6 @@ def _bundle(
 
 def _entry(name: str, made: Made, family: str) -> Member:
     return Member(
-        name=name, file=f"members/{name}.onnx", sha256=bundles.NO_DIGEST, bytes=0, output=made.kind, kind=made.kind,
-        family=family,
+        name=name, file=f"members/{name}.onnx", sha256=bundles.NO_DIGEST, bytes=0, output=made.output_name,
+        kind=made.kind, family=family,
     )  # fmt: skip

@@ -11,14 +11,15 @@ import msgspec
 from msgspec import Meta
 
 from exporter.data import SOURCES, Source, SplitSpec
+from exporter.detectors import DETECTORS, DetectorFamily
 from exporter.errors import RecipeError
 from exporter.families import FAMILIES
-from exporter.families.base import Family, Spec
+from exporter.families.base import Family, Spec, names_of
 from exporter.fusing.names import REGRESSION_RULES, RuleName
 from exporter.objective import DEFAULT_METRIC, METRICS_OF, MetricName, Objective
 from model_repo.manifest import Batching, Name, Task
 from model_repo.paths import is_name
-from model_repo.wording import name_problem
+from model_repo.wording import listed, name_problem, repeated
 
 PRESETS = ("fast", "balanced", "best")
 DEFAULT_PRESET = "balanced"
@@ -84,6 +85,8 @@ class Head(Spec, frozen=True, kw_only=True):
     fusion: FusionSpec = FusionSpec()
     acceptance: Acceptance = Acceptance()
     batching: Batching = Batching()
+    ood_alpha: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    """With detectors: the share of usual rows that `in_distribution` may be false for; absent: there is no gate."""
 
     @property
     def objective(self) -> Objective:
@@ -101,6 +104,12 @@ class Recipe(Head, frozen=True, kw_only=True):
 
     data: Source
     members: dict[Name, Family]
+    detectors: dict[Name, DetectorFamily] = msgspec.field(default_factory=dict)
+
+    @property
+    def voters(self) -> dict[str, Family]:
+        """Every member by its own name: a table that makes several has each of them."""
+        return {one: spec for name, spec in self.members.items() for one in names_of(name, spec.heads)}
 
 
 def read_recipe(path: Path, preset: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Recipe:
@@ -183,22 +192,27 @@ def converted(tree: Mapping[str, Any], subject: str) -> Recipe:
 
     Data and members one by one: msgspec does not say in which of a table's entries a mistake is.
     """
-    rest = {key: value for key, value in tree.items() if key not in ("data", "members")}
+    rest = {key: value for key, value in tree.items() if key not in ("data", "members", "detectors")}
     try:
         head = msgspec.convert(rest, Head)
     except msgspec.ValidationError as error:
         raise RecipeError(subject, [_plain(str(error))]) from error
     source = _part("data", "source", tree.get("data"), SOURCES, subject)
-    members = tree.get("members", {})
-    if not isinstance(members, dict):
-        raise RecipeError(subject, [f"members: expected a table, got {type(members).__name__}"])
-    for name in members:
-        if not is_name(name):
-            raise RecipeError(subject, [name_problem("member", name)])
-    families = FAMILIES[source.domain]
-    specs = {name: _part(f"members.{name}", "family", table, families, subject) for name, table in members.items()}
+    members = _parts("members", tree, FAMILIES[source.domain], subject)
+    detectors = _parts("detectors", tree, DETECTORS, subject)
     fields = {name: getattr(head, name) for name in Head.__struct_fields__}
-    return Recipe(**fields, data=source, members=specs)
+    return Recipe(**fields, data=source, members=members, detectors=detectors)
+
+
+def _parts(where: str, tree: Mapping[str, Any], known: Mapping[str, type[Part]], subject: str) -> dict[str, Part]:
+    """The tables of `members` or `detectors`, told apart by `family`."""
+    tables = tree.get(where, {})
+    if not isinstance(tables, dict):
+        raise RecipeError(subject, [f"{where}: expected a table, got {type(tables).__name__}"])
+    for name in tables:
+        if not is_name(name):
+            raise RecipeError(subject, [name_problem(where.removesuffix("s"), name)])
+    return {name: _part(f"{where}.{name}", "family", table, known, subject) for name, table in tables.items()}
 
 
 def _part(where: str, tag: str, table: Any, known: Mapping[str, type[Part]], subject: str) -> Part:
@@ -233,8 +247,14 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         return
     if not recipe.members:
         yield "members is empty, expected at least one"
-    if recipe.fusion.quorum > len(recipe.members) > 0:
-        yield f"fusion.quorum is {recipe.fusion.quorum}, more than the {len(recipe.members)} members"
+    voters = recipe.voters
+    if recipe.fusion.quorum > len(voters) > 0:
+        yield f"fusion.quorum is {recipe.fusion.quorum}, more than the {len(voters)} members"
+    names = [name for table, spec in recipe.members.items() for name in names_of(table, spec.heads)]
+    if twice := repeated([*names, *recipe.detectors]):
+        yield f"members and detectors have {listed(twice)} more than once"
+    if recipe.ood_alpha is not None and not recipe.detectors:
+        yield f"ood_alpha is {recipe.ood_alpha:g}, but there is no detector"
     if strange := [rule for rule in recipe.rules if rule not in RULES[recipe.task]]:
         yield f"fusion.rules has {', '.join(strange)}, a {recipe.task} takes {', '.join(RULES[recipe.task])}"
     if recipe.fusion.publish != "auto" and recipe.fusion.publish not in recipe.rules:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
@@ -17,12 +18,14 @@ Report = Callable[[str, int, int], None]
 
 
 def jobs_of(recipe: Recipe, device: Device) -> list[Job]:
-    """Every training of the recipe: each member on all fit rows, and once per fold."""
-    folds = [FINAL, *range(recipe.split.folds)]
+    """Every training of the recipe: each member on all fit rows, and once per fold; each detector on all fit rows."""
+    members = [
+        (name, spec, fold) for fold in (FINAL, *range(recipe.split.folds)) for name, spec in recipe.members.items()
+    ]
+    detectors = [(name, spec, FINAL) for name, spec in recipe.detectors.items()]
     return [
         Job(name, spec, fold, member_seed(recipe.seed, name, fold), device)
-        for fold in folds
-        for name, spec in recipe.members.items()
+        for name, spec, fold in (*members, *detectors)
     ]
 
 
@@ -37,9 +40,10 @@ def train_members(
     resume: bool,
     report: Report,
 ) -> tuple[dict[Job, Made], int]:
-    """Every job's result, and how many were taken over from `work` (with `resume`, by digest).
+    """Every member's result, and how many jobs were taken over from `work` (with `resume`, by digest).
 
-    Each result is saved as it comes, so an interruption costs what is running and no more.
+    Each result is saved as it comes, so an interruption costs what is running and no more. A job that makes several
+    members is there once for each of them, under its name.
     """
     from exporter.pool import require_device, run_jobs
 
@@ -56,7 +60,10 @@ def train_members(
         results[job] = made
         fold = "" if job.fold == FINAL else f", fold {job.fold + 1}"
         report(f"{job.member}{fold}", len(results), len(jobs))
-    return results, reused
+    each = {
+        replace(job, member=name): one for job, made in results.items() for name, one in made.each(job.member).items()
+    }
+    return each, reused
 
 
 def _workers(asked: int, device: Device) -> int:

@@ -21,6 +21,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     parity: Parity
     seconds: float
+    heads: tuple[str, ...] = ()
 
 
 class WorkFolder:
@@ -36,14 +37,15 @@ class WorkFolder:
             with self._file(digest).open("rb") as stream, np.load(stream, allow_pickle=False) as found:
                 facts = msgspec.json.decode(found["facts"].tobytes(), type=_Facts)
                 return Made(
-                    found["onnx"].tobytes(), facts.kind, found["held"], found["outputs"], facts.parity, facts.seconds
-                )
+                    found["onnx"].tobytes(), facts.kind, found["held"], found["outputs"], facts.parity, facts.seconds,
+                    facts.heads,
+                )  # fmt: skip
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError):
             return None  # a half-written file of a killed export: train again
 
     def save(self, digest: str, made: Made) -> None:
         """Write a result; it appears whole or not at all. Raises ExportError when the folder cannot be written."""
-        facts = _Facts(kind=made.kind, parity=made.parity, seconds=made.seconds)
+        facts = _Facts(kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads)
         buffer = io.BytesIO()
         np.savez(
             buffer,

@@ -19,7 +19,7 @@ def isolation_graph(forest: Any, features: int) -> ModelProto:
     """`flat` float32 [n, features] → `variable` [n, 1]: 2^(−mean path length / normaliser), −`score_samples`."""
     trees = helper.make_node(
         "TreeEnsembleRegressor", [FLAT], ["paths"], domain="ai.onnx.ml", n_targets=1, aggregate_function="SUM",
-        post_transform="NONE", **_attributes(forest),
+        post_transform="NONE", **_attributes(forest),  # type: ignore[arg-type]  # onnx types its own keywords, not attributes
     )  # fmt: skip
     scale = -1.0 / (len(forest.estimators_) * float(average_path_length(np.array([forest.max_samples_]))[0]))
     nodes = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -177,7 +178,7 @@ class Reconstruction(nn.Module):
         self.features = Features(rows, setting)
         sizes = [self.features.width, hidden, code, hidden, self.features.width]
         layers: list[nn.Module] = []
-        for place, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for place, (before, after) in enumerate(pairwise(sizes)):
             layers += [nn.Linear(before, after), *([] if place in (1, 3) else [nn.GELU()])]
         self.coder = nn.Sequential(*layers)
 

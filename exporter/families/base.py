@@ -113,6 +113,24 @@ class Trained(Protocol):
         ...
 
 
+@runtime_checkable
+class Group(Protocol):
+    """Several trained members of one ONNX graph: as `Trained`, but for an output each."""
+
+    kind: Kind
+    tolerance: Tolerance
+    outputs: tuple[str, ...]
+    """Names of the graph's outputs, one for each member."""
+
+    def predict_each(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
+        """float32 [n, members, C] of inputs [n, ...]."""
+        ...
+
+    def to_onnx(self) -> bytes:
+        """All members as one normalised ONNX graph. Raises ConversionError."""
+        ...
+
+
 @dataclass(frozen=True)
 class ExtraGraph:
     """A further ONNX graph of a member: the version gives its output, named `name`, to requests that ask for it."""
@@ -149,6 +167,16 @@ class Family(Spec, frozen=True, kw_only=True, tag_field="family"):
         """The word in recipes, lists and manifests: `cnn`."""
         return str(self.__struct_config__.tag)
 
-    def train(self, rows: Rows, setting: Setting) -> Trained:
+    @property
+    def heads(self) -> int:
+        """How many members it makes, all of one file; where it is more than one they are NAME-1, NAME-2, …"""
+        return 1
+
+    def train(self, rows: Rows, setting: Setting) -> Trained | Group:
         """The member trained on `rows`: deterministic for one seed, one thread. Raises TrainingError."""
         raise NotImplementedError(f"{type(self).__name__}.train; this is a bug")
+
+
+def names_of(member: str, heads: int) -> tuple[str, ...]:
+    """The names of the members that a table of a recipe makes."""
+    return (member,) if heads == 1 else tuple(f"{member}-{place}" for place in range(1, heads + 1))

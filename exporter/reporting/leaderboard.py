@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from exporter.detectors.rows import DetectorRow
 from exporter.metrics import BINS, Metrics
 from exporter.objective import MetricName, columns_of, wording
 from exporter.reporting.diversity import Diversity
@@ -47,6 +48,8 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Member → largest difference of a raw output between the trained member and its ONNX graph."""
     missed: tuple[str, ...] = ()
     """What the recipe's acceptance asked for and the test rows did not give."""
+    detectors: tuple[DetectorRow, ...] = ()
+    """How well each, and all together, tell usual rows from others."""
     diversity: Diversity | None = None
     pareto: tuple[Candidate, ...] = ()
     """Members, alone and together, by latency."""
@@ -84,6 +87,7 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "best_single": {"name": best.name, **_plain(best)},
             "members": {row.name: _plain(row) for row in self.members()},
             "rules": {row.name: _plain(row) for row in self.rules()},
+            **({"detectors": {row.name: msgspec.to_builtins(row) for row in self.detectors}} if self.detectors else {}),
         }
 
 
@@ -101,6 +105,7 @@ def as_text(board: Leaderboard) -> str:
     for heading, rows in (("members", board.members()), ("rules", board.rules())):
         lines.append(heading)
         lines += [_row_line(board, row) for row in sorted(rows, key=board.loss)]
+    lines += _detector_lines(board)
     split = ", ".join(f"{rows} {part}" for part, rows in board.split.items())
     lines += [
         "",
@@ -118,6 +123,17 @@ def as_text(board: Leaderboard) -> str:
         lines += _diversity_lines(board, board.diversity)
     lines += [f"MISSED: {sentence}" for sentence in board.missed]
     return "\n".join(lines) + "\n"
+
+
+def _detector_lines(board: Leaderboard) -> Iterator[str]:
+    """A table of its own: detectors have no loss. The area under the ROC of test rows against two kinds of made-up ones."""
+    if not board.detectors:
+        return
+    yield ""
+    yield _line("detectors", "", ["permuted", "random", "flagged"])
+    for row in board.detectors:
+        flagged = "" if row.flagged is None else f"{row.flagged:.4f}"
+        yield _line(f"  {row.name}", row.family, [f"{row.auroc_permuted:.4f}", f"{row.auroc_random:.4f}", flagged])
 
 
 def _pareto_lines(board: Leaderboard) -> Iterator[str]:

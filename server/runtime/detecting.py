@@ -41,6 +41,16 @@ class Scale:
         return placed
 
 
+def weighted_mean(places: Floats, weights: Floats) -> Floats:
+    """float64 [n] of shares [D, n] and weights [D, 1]: the mean over those that answered, NaN where none did."""
+    there = ~np.isnan(places)
+    own = np.where(there, weights, 0.0)
+    total = own.sum(axis=0)
+    summed = (own * np.where(there, places, 0.0)).sum(axis=0)
+    score: Floats = np.where(total > 0.0, summed / np.where(total > 0.0, total, 1.0), np.nan)
+    return score
+
+
 class Detecting:
     """The detectors of one ensemble, bound to their sessions. Stateless once merged; any thread.
 
@@ -78,7 +88,7 @@ class Detecting:
         for k, raw in enumerate(execution.raw):
             if raw is not None:
                 self._place(places[k], k, raw, failures)
-        return Beside(self._outputs(asked, self._fused(places)), tuple(failures))
+        return Beside(self._outputs(asked, weighted_mean(places, self._weights)), tuple(failures))
 
     def refused(self, asked: Collection[str], rows: int, detail: str) -> Beside:
         """No score for any row."""
@@ -94,15 +104,6 @@ class Detecting:
         place[:] = self._scales[k](raw.reshape(rows))
         if missing := int(np.isnan(place).sum()):
             failures.append(self._failure(k, "not_finite", f"{missing} of {rows} rows NaN"))
-
-    def _fused(self, places: Floats) -> Floats:
-        """Weighted mean over the detectors [D, n] that answered, [n]; NaN where none did."""
-        there = ~np.isnan(places)
-        weights = np.where(there, self._weights, 0.0)
-        total = weights.sum(axis=0)
-        summed = (weights * np.where(there, places, 0.0)).sum(axis=0)
-        score: Floats = np.where(total > 0.0, summed / np.where(total > 0.0, total, 1.0), np.nan)
-        return score
 
     def _outputs(self, asked: Collection[str], score: Floats) -> dict[str, Array]:
         told = score.astype(np.float32)
