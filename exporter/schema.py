@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from exporter.data import SOURCES
+from exporter.detectors import DETECTORS
 from exporter.families import FAMILIES
 from exporter.recipe import PRESETS, Head
 
@@ -21,10 +22,12 @@ def recipe_schema() -> dict[str, Any]:
     """
     sources = list(SOURCES.values())
     families = [family for known in FAMILIES.values() for family in known.values()]
-    refs, definitions = msgspec.json.schema_components([Head, *sources, *families], ref_template=_REF)
+    detectors = list(DETECTORS.values())
+    refs, definitions = msgspec.json.schema_components([Head, *sources, *families, *detectors], ref_template=_REF)
     head = definitions.pop(refs[0]["$ref"].rsplit("/", 1)[1])
     of_source = dict(zip(sources, refs[1:], strict=False))
-    of_family = dict(zip(families, refs[1 + len(sources) :], strict=True))
+    of_family = dict(zip(families, refs[1 + len(sources) :], strict=False))
+    of_detector = refs[len(refs) - len(detectors) :]
     domains = [
         {
             "title": f"{domain} data",
@@ -46,6 +49,7 @@ def recipe_schema() -> dict[str, Any]:
                 **head["properties"],
                 "data": {"type": "object"},
                 "members": {"type": "object", "minProperties": 1},
+                "detectors": {"type": "object", "additionalProperties": {"oneOf": list(of_detector)}},
                 "presets": {"type": "object", "properties": presets, "additionalProperties": False},
             },
             "required": [*head["required"], "data", "members"],
@@ -57,10 +61,10 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def _portable(tree: Any) -> Any:
-    """The same with patterns as every reader of schemas knows them: `$` for Python's end of text."""
+    """The same as JSON has it: patterns with `$` for Python's end of text, defaults that are tuples as arrays."""
     if isinstance(tree, dict):
         return {
             key: value.replace("\\Z", "$") if key == "pattern" and isinstance(value, str) else _portable(value)
             for key, value in tree.items()
         }
-    return [_portable(entry) for entry in tree] if isinstance(tree, list) else tree
+    return [_portable(entry) for entry in tree] if isinstance(tree, list | tuple) else tree

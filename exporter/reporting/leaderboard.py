@@ -126,7 +126,7 @@ def as_text(board: Leaderboard) -> str:
 
 
 def _detector_lines(board: Leaderboard) -> Iterator[str]:
-    """A table of its own: detectors have no loss. The area under the ROC of test rows against two kinds of made-up ones."""
+    """A table of its own, as detectors have no loss: AUROC of test rows against two kinds of made-up ones."""
     if not board.detectors:
         return
     yield ""
