@@ -42,6 +42,7 @@ def token_vectors(ids: NDArray[np.int64], vocabulary: int, size: int, seed: int)
     found = np.zeros((vocabulary, size), dtype=np.float32)
     found[:, :components] = left * np.sqrt(strength)
     occurs = np.asarray(near.sum(axis=1)).ravel() > 0
+    found[~occurs] = 0.0
     if occurs.any():
         found /= max(float(found[occurs].std()), 1e-9)
     return found

@@ -81,8 +81,8 @@ class Recursive(_Reader, frozen=True, kw_only=True, tag="recursive"):
 class _Transformer(_Reader, frozen=True, kw_only=True):
     layers: Count = 2
     heads: Annotated[int, Meta(ge=1)] = 4
-    dropout: Share = 0.2
-    training: TextTraining = TextTraining(learning_rate=1e-3)
+    dropout: Share = 0.3
+    training: TextTraining = TextTraining(learning_rate=7e-4, word_dropout=0.25)
 
     def _encoder(self, reading: Reading) -> Encoder:
         from exporter.networks.text.transformer import TransformerEncoder
