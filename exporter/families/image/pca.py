@@ -1,16 +1,21 @@
-"""A multilayer perceptron on principal components; the projection is part of the graph."""
+"""A linear classifier or a perceptron on principal components; the projection is part of the graph."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
 
 from exporter.data.dataset import Rows
 from exporter.families.base import Augmentation, Count, Family, Setting, Share, Trained, Training
 
 
 class Pca(Family, frozen=True, kw_only=True, tag="pca"):
-    """Whitened principal components of the fit rows, then two hidden layers."""
+    """Whitened principal components of the fit rows, then two hidden layers or none."""
 
     components: Count = 40
-    hidden: Count = 128
+    hidden: Annotated[int, Meta(ge=0)] = 128
+    """Of the first layer, the second has half; 0: a linear classifier."""
     dropout: Share = 0.2
     training: Training = Training(
         epochs=40,

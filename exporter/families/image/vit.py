@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from exporter.data.dataset import Rows
 from exporter.families.base import Augmentation, Count, Family, Setting, Share, Trained, Training
 
@@ -9,7 +11,11 @@ from exporter.families.base import Augmentation, Count, Family, Setting, Share, 
 class Vit(Family, frozen=True, kw_only=True, tag="vit"):
     """A convolutional stem, square patches, transformer encoder layers, mean over the patches."""
 
+    stem: Literal["flat", "pooled"] = "flat"
+    """`flat`: one convolution, then patches are cut out. `pooled`: convolutions that each halve the sides until
+    patches are left; few epochs on few images teach it more (Hassani et al. 2021)."""
     patch: Count = 2
+    """Side in pixels; a power of 2 for the pooled stem."""
     width: Count = 32
     """Model dimension; a multiple of `heads`."""
     heads: Count = 4
@@ -27,6 +33,6 @@ class Vit(Family, frozen=True, kw_only=True, tag="vit"):
         from exporter.networks.image.pixels import frame_of
 
         frame = frame_of(setting)
-        shape = (self.patch, self.width, self.heads, self.layers)
+        shape = (self.stem, self.patch, self.width, self.heads, self.layers)
         build = lambda: VisionTransformer(frame, setting.columns, *shape, self.dropout)  # noqa: E731
         return train_classifier(build, rows, setting, self.training)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -10,22 +12,26 @@ from exporter.networks.image.pixels import Frame, Pixels
 
 
 class VisionTransformer(nn.Module):
-    """Image → logits [n, C]: a convolution, square patches, pre-norm encoder layers, mean over the patches."""
+    """Image → logits [n, C]: convolutions, square patches, pre-norm encoder layers, mean over the patches."""
 
     def __init__(
-        self, frame: Frame, columns: int, patch: int, width: int, heads: int, layers: int, dropout: float
+        self,
+        frame: Frame,
+        columns: int,
+        stem: Literal["flat", "pooled"],
+        patch: int,
+        width: int,
+        heads: int,
+        layers: int,
+        dropout: float,
     ) -> None:
+        """Raises TrainingError where patches do not divide the image, or heads the width."""
         super().__init__()
         if frame.height % patch or frame.width % patch:
             raise TrainingError(f"patch is {patch}, which does not divide {frame.width} × {frame.height}")
         if width % heads:
             raise TrainingError(f"width is {width}, which is no multiple of heads, {heads}")
-        self.stem = nn.Sequential(
-            Pixels(frame),
-            nn.Conv2d(frame.channels, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, width, patch, stride=patch),
-        )
+        self.stem = nn.Sequential(Pixels(frame), *_STEMS[stem](frame.channels, patch, width))
         patches = (frame.height // patch) * (frame.width // patch)
         self.position = nn.Parameter(torch.randn(1, patches, width) * 0.02)
         layer = nn.TransformerEncoderLayer(
@@ -38,3 +44,28 @@ class VisionTransformer(nn.Module):
         tokens = self.stem(image).flatten(2).transpose(1, 2) + self.position
         logits: Tensor = self.head(self.encoder(tokens).mean(dim=1))
         return logits
+
+
+def _flat(channels: int, patch: int, width: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, patch, stride=patch)]
+
+
+def _pooled(channels: int, patch: int, width: int) -> list[nn.Module]:
+    """A convolution and a halving for each factor of 2 in the patch; the last has the full width, each before half."""
+    halvings = patch.bit_length() - 1
+    if 2**halvings != patch:
+        raise TrainingError(f"patch is {patch}, the pooled stem takes a power of 2")
+    layers: list[nn.Module] = []
+    for left in reversed(range(halvings)):
+        size = max(1, width >> left)
+        layers += [
+            nn.Conv2d(channels, size, 3, padding=1, bias=False),
+            nn.BatchNorm2d(size),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
+        channels = size
+    return layers or [nn.Conv2d(channels, width, 3, padding=1)]
+
+
+_STEMS = {"flat": _flat, "pooled": _pooled}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
-from exporter.networks.image.pixels import Frame, Pixels, planes
+from exporter.networks.image.pixels import Frame, Pixels, sampled_planes
 
 _FLOOR = 0.05
 """Added to each coefficient's standard deviation: a border pixel that is always blank stays small."""
@@ -59,7 +59,7 @@ def coefficient_scale(frame: Frame, rows: Rows, levels: int) -> Scale:
     if frame.height % 2**levels or frame.width % 2**levels:
         raise TrainingError(f"levels is {levels}, an image of {frame.width} × {frame.height} cannot be halved so often")
     with torch.no_grad():
-        found = Haar(frame.channels, levels)(planes(frame, torch.from_numpy(rows.inputs[frame.name])))
+        found = Haar(frame.channels, levels)(sampled_planes(frame, rows))
     return Scale(found.mean(dim=0), found.std(dim=0) + _FLOOR)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.networks.image.cnn import convolution
 from exporter.networks.image.pixels import Frame, Pixels
+from exporter.networks.image.trunk import Structure, Trunk
 from exporter.training import Loss
+
+_BATCH_ROWS = 256
 
 
 class Embedding(nn.Module):
@@ -30,6 +35,46 @@ class Embedding(nn.Module):
         return nn.functional.normalize(self.layers(image), dim=1)
 
 
+class TrunkEmbedding(nn.Module):
+    """The same by a larger network."""
+
+    def __init__(self, trunk: Trunk, dimensions: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.last = nn.Linear(trunk.features, dimensions)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return nn.functional.normalize(self.last(self.trunk(image)), dim=1)
+
+
+class ProxyClassifier(nn.Module):
+    """Image → logits [n, C]: cosines to one learned vector per class, by `temperature` (Movshovitz-Attias et al. 2017).
+
+    Only what it embeds with is kept; few epochs bring it further than pairs of rows do.
+    """
+
+    def __init__(
+        self, embedding: Embedding | TrunkEmbedding, dimensions: int, columns: int, temperature: float
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.proxies = nn.Parameter(torch.randn(dimensions, columns))
+        self.temperature = temperature
+
+    def forward(self, image: Tensor) -> Tensor:
+        cosines: Tensor = self.embedding(image) @ nn.functional.normalize(self.proxies, dim=0)
+        return cosines / self.temperature
+
+
+def embedding_of(
+    structure: Structure | Literal["shallow"], frame: Frame, rows: Rows, width: int, dimensions: int
+) -> Embedding | TrunkEmbedding:
+    """An embedding that is not trained yet. Raises TrainingError where the images are too small for the structure."""
+    if structure == "shallow":
+        return Embedding(frame, width, dimensions)
+    return TrunkEmbedding(Trunk(structure, frame, rows, width), dimensions)
+
+
 class NeighbourIndex(nn.Module):
     """Image → probabilities [n, C]: votes of the most similar stored rows, weighted by softmax(cosine / t).
 
@@ -44,10 +89,10 @@ class NeighbourIndex(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = embedding.cpu().eval()
-        self.neighbours, self.temperature = neighbours, temperature
+        self.neighbours, self.temperature = min(neighbours, len(rows)), temperature
         (images,) = rows.inputs.values()
         with torch.no_grad():
-            keys = torch.cat([self.embedding(part) for part in torch.split(torch.from_numpy(images), 256)])
+            keys = torch.cat([self.embedding(part) for part in torch.split(torch.from_numpy(images), _BATCH_ROWS)])
         self.register_buffer("keys", keys.T.contiguous())
         votes = nn.functional.one_hot(torch.from_numpy(rows.target), columns).float()
         self.register_buffer("votes", votes * (1 - smoothing) + smoothing / columns)

@@ -99,7 +99,12 @@ def _deep(channels: int, width: int) -> list[nn.Module]:
     """Three times: convolution, maximum of 2 × 2, convolution."""
     layers: list[nn.Module] = []
     for size in (width, 2 * width, 2 * width):
-        layers += [nn.Conv2d(channels, size, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(size), nn.GELU()]
+        layers += [
+            nn.Conv2d(channels, size, 3, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(size),
+            nn.GELU(),
+        ]
         layers += [nn.Conv2d(size, size, 3, padding=1, bias=False), nn.BatchNorm2d(size), nn.GELU()]
         channels = size
     return layers

@@ -5,14 +5,13 @@ A network that starts from decorrelated patches trains in a fraction of the step
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
-from exporter.networks.image.pixels import Frame, Pixels, planes
+from exporter.networks.image.pixels import Frame, Pixels, sampled_planes
 
 _FLOOR = 1e-3
 """Added to each variance (pixels from 0 to 1): the weakest directions are noise and would be blown up."""
@@ -38,14 +37,13 @@ class Filters:
 def patch_filters(frame: Frame, rows: Rows, count: int, reach: int) -> Filters:
     """The `count` strongest whitened directions of square patches, fewer where a patch has fewer numbers.
 
-    The stride is `reach` pixels for a side of 32 and grows with the side; patches overlap: they are twice as wide
-    for a reach above 1, and one pixel wider for 1.
+    The stride is `reach` pixels for a side of 32 and grows with the side; patches overlap by half their stride, at
+    least by one pixel.
     """
     stride = reach * max(1, round(min(frame.height, frame.width) / _GRID))
-    size = min(stride + max(1, stride // 2) if stride > 1 else 2, frame.height, frame.width)
-    step = max(1, len(rows) // _ROWS)
-    images = planes(frame, torch.from_numpy(rows.inputs[frame.name][::step][:_ROWS]))
-    patches = nn.functional.unfold(images, size, stride=max(2, stride)).transpose(1, 2).reshape(-1, frame.channels * size**2)
+    size = min(stride + max(1, stride // 2), frame.height, frame.width)
+    images = sampled_planes(frame, rows, _ROWS)
+    patches = nn.functional.unfold(images, size, stride=max(2, stride)).transpose(1, 2).flatten(0, 1)
     mean, variance, axes = _directions(patches.double())
     kept = min(count, len(variance))
     weight = axes[:, :kept].T / torch.sqrt(variance[:kept, None] + _FLOOR)

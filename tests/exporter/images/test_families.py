@@ -1,0 +1,55 @@
+"""Every image family on bytes in colour: it learns, and its ONNX graph computes what it does (run_job sweeps that)."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from exporter.data import Dataset, Split, SplitSpec, split
+from exporter.families.base import Augmentation, Family, Training
+from exporter.families.image import Cnn, Linear, Lstm, Pca, Retrieval, Tree, Vit, Wavelet
+from exporter.families.image.wavelet import Boosting
+from exporter.inference import Graph
+from exporter.jobs import FINAL, Job, Made, run_job
+from exporter.threads import one_thread
+from tests.exporter.images.drawing import dataset
+
+PHOTOGRAPH = Augmentation(degrees=0, scale=0, shift_px=0, shear=0, flip=True, crop_px=2)
+QUICK = Training(epochs=6, batch_rows=16, learning_rate=5e-3, augmentation=PHOTOGRAPH)
+
+MEMBERS: dict[str, Family] = {
+    "deep": Cnn(structure="deep", width=8, dropout=0.1, training=QUICK),
+    "residual": Cnn(structure="residual", width=8, dropout=0.1, training=QUICK),
+    "separable": Cnn(structure="separable", width=8, dropout=0.1, training=QUICK),
+    "shallow": Cnn(structure="shallow", width=4, training=QUICK),
+    "lstm": Lstm(hidden=8, training=Training(epochs=8, batch_rows=16, learning_rate=0.01)),
+    "vit": Vit(stem="pooled", patch=8, width=16, heads=2, layers=1, training=QUICK),
+    "linear": Linear(patches=24),
+    "pca": Pca(components=20, hidden=0, training=Training(epochs=20, batch_rows=16)),
+    "trees": Tree(trees=10, copies=1, augmentation=PHOTOGRAPH),
+    "wavelet": Wavelet(head="trees", boosting=Boosting(rounds=20, leaves=7, feature_share=1.0)),
+    "retrieval": Retrieval(structure="deep", width=8, dimensions=8, keys=90, loss="proxies", training=QUICK),
+}
+CHANCE = 1 / 3
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Dataset, Split]:
+    found = dataset(150)
+    return found, split(found.rows, SplitSpec(fusion=0.2, folds=0), 0, found.classes)
+
+
+def made(spec: Family, data: tuple[Dataset, Split]) -> Made:
+    with one_thread():
+        return run_job(Job("member", spec, FINAL, 7), *data)
+
+
+@pytest.mark.parametrize("name", list(MEMBERS))
+def test_a_family_learns_and_its_graph_takes_the_bytes(name: str, data: tuple[Dataset, Split]) -> None:
+    found = made(MEMBERS[name], data)
+    rows = data[0].rows.take(data[1].test)
+    graph = Graph(found.onnx)
+    assert graph.inputs == ("image",)
+    right = graph(rows.inputs).argmax(axis=1) == rows.target
+    assert right.mean() > CHANCE + 0.25
+    assert onnx.load_from_string(found.onnx).graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
