@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": ("tutti", "train the digits ensemble, publish it, serve it, print a request to try"),
     "serve": ("server.__main__", "serve the ensembles of a model repository"),
     "export": ("exporter.cli", "train the members of a recipe, fuse, convert, check and publish them"),
+    "refit": ("exporter.refit_cli", "add, drop or reweight members of a published ensemble without training"),
     "publish": ("exporter.publish_cli", "publish your own ONNX files as an ensemble"),
     "repo": ("model_repo.cli", "list, verify, promote, roll back and prune published versions"),
     "loadtest": ("loadtest.cli", "load a server, swap under load, and report"),

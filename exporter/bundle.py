@@ -21,6 +21,7 @@ from model_repo import (
     Batching,
     Conformal,
     Detector,
+    Execution,
     Extra,
     File,
     Fusion,
@@ -123,6 +124,7 @@ class Bundle:
     ledger: LedgerFiles | None = None
     tokenizers: tuple[TokenizerFile, ...] = ()
     batching: Batching = Batching()  # noqa: RUF009 - frozen
+    execution: Execution = Execution()  # noqa: RUF009 - frozen
     description: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -211,6 +213,7 @@ def _staged(bundle: Bundle, staging: Staging, version: int) -> Manifest:
         ledger=None if bundle.ledger is None else _ledger(staging, bundle.ledger),
         tokenizers=tuple(_tokenizer(staging, tokenizer) for tokenizer in bundle.tokenizers),
         batching=bundle.batching,
+        execution=bundle.execution,
         description=bundle.description,
         report=dict(bundle.report),
         provenance=dict(bundle.provenance),

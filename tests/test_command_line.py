@@ -54,6 +54,8 @@ def test_the_light_commands_import_no_heavy_library() -> None:
         (["repo", "list", "--repository", "nowhere"], "tutti repo: "),
         (["export", "nothing"], "tutti export: "),
         (["publish", "x", "--member", "y"], "tutti publish: --member: 'y' given, expected NAME=…"),
+        (["refit", "x", "--member", "y"], "tutti refit: --member: 'y' given, expected NAME=…"),
+        (["refit", "x", "--repository", "nowhere"], "tutti refit: "),
         (["loadtest", "ftp://x"], "tutti loadtest: "),
     ],
 )
