@@ -17,7 +17,8 @@ from model_repo.manifest import Kind
 if TYPE_CHECKING:
     from torch import nn
 
-FEATURES = "features"
+FEATURES = "front/answer"
+"""No input may be called that: names of inputs have no slash."""
 _BACK = "answer/"
 _SECOND = "second/"
 
