@@ -23,22 +23,24 @@ _ELEMENTS = {"FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE, "INT64": Ten
 
 
 def normalised(
-    model: ModelProto, inputs: Sequence[Input], output: str, columns: int, datatype: Datatype = "FP32"
+    model: ModelProto, inputs: Sequence[Input], output: str | Sequence[str], columns: int, datatype: Datatype = "FP32"
 ) -> bytes:
-    """The graph with `output` alone, inputs as declared, one opset, no notes; the same for the same graph.
+    """The graph with `output` alone (or several, all [n, columns]), inputs as declared, one opset, no notes.
 
+    The same bytes for the same graph.
     Notes (`metadata_props`, `doc_string`) hold stack traces with the paths of the machine that exported, so they
     go. Raises ConversionError where an opset is not ours, an input is missing, or onnx's checker objects.
     """
     graph = model.graph
+    outputs = (output,) if isinstance(output, str) else tuple(output)
     _require_opsets(model)
-    _keep_output(model, output)
+    _keep_outputs(model, outputs)
     graph.name = "member"
     for entry in _all_notes(model):
         entry.ClearField("doc_string")
         entry.ClearField("metadata_props")
     del graph.value_info[:]  # shapes with the exporter's own symbols; onnxruntime infers them anew
-    _declare(model, inputs, output, columns, datatype)
+    _declare(model, inputs, outputs, columns, datatype)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "tutti", ""
     model.domain, model.model_version = "", 0
@@ -62,19 +64,21 @@ def _require_opsets(model: ModelProto) -> None:
     model.opset_import.extend(helper.make_opsetid(domain, expected[domain]) for domain in sorted(used))
 
 
-def _keep_output(model: ModelProto, output: str) -> None:
-    """Only `output`, and only the nodes and constants that it needs: no label beside the probabilities."""
+def _keep_outputs(model: ModelProto, wanted: Sequence[str]) -> None:
+    """Only these outputs, and only the nodes and constants that they need: no label beside the probabilities."""
     graph = model.graph
-    if output not in {entry.name for entry in graph.output}:
-        raise ConversionError(f"output {output!r} is missing, there are {[entry.name for entry in graph.output]}")
-    needed, nodes = {output}, []
+    found = {entry.name: entry for entry in graph.output}
+    for output in wanted:
+        if output not in found:
+            raise ConversionError(f"output {output!r} is missing, there are {list(found)}")
+    needed, nodes = set(wanted), []
     for node in reversed(graph.node):
         if needed & set(node.output):
             nodes.append(node)
             needed.update(node.input)
     nodes.reverse()
     constants = [entry for entry in graph.initializer if entry.name in needed]
-    outputs = [entry for entry in graph.output if entry.name == output]
+    outputs = [found[output] for output in wanted]
     for field, kept in ((graph.node, nodes), (graph.initializer, constants), (graph.output, outputs)):
         copies = [type(entry).FromString(entry.SerializeToString()) for entry in kept]
         del field[:]
@@ -85,7 +89,9 @@ def _all_notes(model: ModelProto) -> list[onnx.ModelProto | onnx.GraphProto | on
     return [model, model.graph, *model.graph.node, *model.graph.initializer]
 
 
-def _declare(model: ModelProto, inputs: Sequence[Input], output: str, columns: int, datatype: Datatype) -> None:
+def _declare(
+    model: ModelProto, inputs: Sequence[Input], outputs: Sequence[str], columns: int, datatype: Datatype
+) -> None:
     graph = model.graph
     names, expected = [entry.name for entry in graph.input], [entry.name for entry in inputs]
     if sorted(names) != sorted(expected):
@@ -96,4 +102,6 @@ def _declare(model: ModelProto, inputs: Sequence[Input], output: str, columns: i
         sizes = [None if size == -1 else size for size in shape]
         graph.input.append(helper.make_tensor_value_info(entry.name, _ELEMENTS[entry.datatype], sizes))
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(output, _ELEMENTS[datatype], [ROWS, columns]))
+    graph.output.extend(
+        helper.make_tensor_value_info(output, _ELEMENTS[datatype], [ROWS, columns]) for output in outputs
+    )

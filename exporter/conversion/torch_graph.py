@@ -14,6 +14,7 @@ from onnx import ModelProto
 from torch import nn
 
 from exporter.conversion.graph import OPSET, normalised
+from exporter.conversion.thaw import MARKED_ROWS, thaw
 from exporter.errors import ConversionError
 from model_repo import Input
 from model_repo.manifest import Kind
@@ -46,11 +47,29 @@ def to_onnx(
     return normalised(traced(module, inputs, kind, example_length), inputs, kind, columns)
 
 
+def each_to_onnx(
+    module: nn.Module, inputs: Sequence[Input], outputs: Sequence[str], columns: int, *, mapped: bool = False
+) -> bytes:
+    """The same for a module that gives a tuple of tensors [n, columns], named in that order. Raises ConversionError.
+
+    `mapped`: the module uses `torch.func.vmap`, which needs `exporter.conversion.thaw`.
+    """
+    if not mapped:
+        return normalised(traced(module, inputs, outputs), inputs, outputs, columns)
+    model = traced(module, inputs, outputs, example_rows=MARKED_ROWS)
+    thaw(model)
+    return normalised(model, inputs, outputs, columns)
+
+
 def traced(
-    module: nn.Module, inputs: Sequence[Input], output: str, example_length: int = _EXAMPLE_LENGTH
+    module: nn.Module,
+    inputs: Sequence[Input],
+    output: str | Sequence[str],
+    example_length: int = _EXAMPLE_LENGTH,
+    example_rows: int = _EXAMPLE_ROWS,
 ) -> ModelProto:
-    """The module as torch exports it, its one output named; see `to_onnx`. Raises ConversionError."""
-    examples = tuple(_example(entry, example_length) for entry in inputs)
+    """The module as torch exports it, its output named, or each of them; see `to_onnx`. Raises ConversionError."""
+    examples = tuple(_example(entry, example_rows, example_length) for entry in inputs)
     dynamic = tuple({d: torch.export.Dim.AUTO for d, size in enumerate(entry.shape) if size == -1} for entry in inputs)
     try:
         with _quiet(), torch.no_grad():
@@ -59,7 +78,7 @@ def traced(
                 examples,
                 dynamo=True,
                 input_names=[entry.name for entry in inputs],
-                output_names=[output],
+                output_names=[output] if isinstance(output, str) else list(output),
                 dynamic_shapes=(dynamic,) if _takes_any_number(module) else dynamic,
                 opset_version=OPSET,
                 verbose=False,
@@ -77,8 +96,8 @@ def _takes_any_number(module: nn.Module) -> bool:
     return any(entry.kind is entry.VAR_POSITIONAL for entry in inspect.signature(module.forward).parameters.values())
 
 
-def _example(entry: Input, length: int) -> torch.Tensor:
-    shape = (_EXAMPLE_ROWS, *(length if size == -1 else size for size in entry.shape[1:]))
+def _example(entry: Input, rows: int, length: int) -> torch.Tensor:
+    shape = (rows, *(length if size == -1 else size for size in entry.shape[1:]))
     return torch.from_numpy(np.zeros(shape, dtype=NUMPY_TYPES[entry.datatype]))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from exporter.data.spec import Domain
 from exporter.families.base import Family
 from exporter.families.graph import GRAPH_FAMILIES
+from exporter.families.groups import IMAGE_GROUPS
 from exporter.families.image import IMAGE_FAMILIES
 from exporter.families.pairs import PAIR_FAMILIES
 from exporter.families.series import SERIES_FAMILIES
@@ -17,7 +18,7 @@ def _by_tag(families: Sequence[type[Family]]) -> Mapping[str, type[Family]]:
 
 
 FAMILIES: Mapping[Domain, Mapping[str, type[Family]]] = {
-    "image": _by_tag(IMAGE_FAMILIES),
+    "image": _by_tag((*IMAGE_FAMILIES, *IMAGE_GROUPS)),
     "graph": _by_tag(GRAPH_FAMILIES),
     "pairs": _by_tag(PAIR_FAMILIES),
     "series": _by_tag(SERIES_FAMILIES),

@@ -1,0 +1,26 @@
+"""One convolutional trunk and several heads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from exporter.networks.image.cnn import ConvolutionalNetwork
+from exporter.networks.image.pixels import Frame
+
+
+class TrunkWithHeads(nn.Module):
+    """Image → logits [members, n, C]."""
+
+    def __init__(self, frame: Frame, columns: int, members: int, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.trunk = ConvolutionalNetwork(frame, columns, width, dropout).features
+        features = 2 * width * (frame.height // 4) * (frame.width // 4)
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Dropout(dropout), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, columns))
+            for _ in range(members)
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.trunk(image)
+        return torch.stack([head(features) for head in self.heads])
