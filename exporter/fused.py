@@ -14,13 +14,13 @@ from exporter import bundle as bundles
 from exporter.bundle import Bundle, LedgerFiles, Part
 from exporter.comparison import Compared, Trial, compare
 from exporter.data.dataset import Array, Rows
-from exporter.errors import BundleError
+from exporter.errors import BundleError, DataError
 from exporter.evaluation import evaluate, missed
 from exporter.fusing.conformal import conformal_quantile
 from exporter.fusing.ledger import Ledger
 from exporter.fusing.ledger_file import LedgerTest
 from exporter.fusing.rules import calibrated_stack
-from exporter.fusing.selection import Fusing, fit_fusion
+from exporter.fusing.selection import CROSS_FITS, Fusing, fit_fusion
 from exporter.inference import batches
 from exporter.recipe import Head
 from exporter.reporting.leaderboard import Leaderboard, Row
@@ -69,6 +69,7 @@ class Fused:
 def fuse_members(head: Head, entrants: Entrants) -> Fused:
     """Temperatures, rules, the choice, figures on the test rows, diversity and Pareto list."""
     ledger, test, objective = entrants.ledger, entrants.test, head.objective
+    _require_rows(ledger)
     fusing = fit_fusion(ledger, head.rules, head.fusion.publish, entrants.costs, head.seed, objective)
     P = calibrated_stack(test.outputs, ledger.kinds, fusing.temperatures)
     measured = Rows.of({}, test.target, group=test.group)
@@ -78,6 +79,21 @@ def fuse_members(head: Head, entrants: Entrants) -> Fused:
     tested = Trial(P, test.target, entrants.latencies_ms)
     compared = compare(ledger, fusing, head.rules, entrants.costs, tested, head.seed, objective)
     return Fused(fusing, fusing.chosen(P), best, P[ledger.members.index(best)], tuple(rows), compared)
+
+
+def _require_rows(ledger: Ledger) -> None:
+    """Raise DataError unless every fifth of the rows can hold every class: rules are compared on such fifths."""
+    if any(kind == "value" for kind in ledger.kinds):
+        if len(ledger.rows) < CROSS_FITS:
+            raise DataError(f"there are {len(ledger.rows)} rows, at least {CROSS_FITS} are needed to fit a fusion")
+        return
+    counts = np.bincount(ledger.target, minlength=ledger.outputs[0].shape[1])
+    if (counts < CROSS_FITS).any():
+        label = int(counts.argmin())
+        raise DataError(
+            f"class {label} has {counts[label]} of the rows that no member was trained on, "
+            f"at least {CROSS_FITS} are needed to fit a fusion"
+        )
 
 
 def board_of(head: Head, fused: Fused, split: Mapping[str, int], **more: Any) -> Leaderboard:
