@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "exporter": ("exporter", "server.runtime", "server.errors", "model_repo"),
     "loadtest": ("loadtest", "model_repo"),
     "loadtest.gpu": ("loadtest", "server.errors"),
+    "loadtest.sharing": ("loadtest", "server.runtime", "model_repo"),
     "loadtest.accelerators": ("loadtest", "server.runtime", "server.errors", "server.resources", "model_repo"),
 }
 
