@@ -80,17 +80,19 @@ class Recursive(_Reader, frozen=True, kw_only=True, tag="recursive"):
 
 class _Transformer(_Reader, frozen=True, kw_only=True):
     layers: Count = 2
-    heads: Annotated[int, Meta(ge=1)] = 4
+    attention_heads: Annotated[int, Meta(ge=1)] = 4
     dropout: Share = 0.3
     training: TextTraining = TextTraining(learning_rate=7e-4, word_dropout=0.25)
 
     def _encoder(self, reading: Reading) -> Encoder:
         from exporter.networks.text.transformer import TransformerEncoder
 
-        if self.size % self.heads:
-            raise TrainingError(f"size is {self.size}, expected a multiple of its {self.heads} heads")
+        if self.size % self.attention_heads:
+            raise TrainingError(
+                f"size is {self.size}, expected a multiple of its {self.attention_heads} attention heads"
+            )
         return TransformerEncoder(
-            reading.vocabulary, self.size, self.layers, self.heads, reading.max_tokens, self.dropout,
+            reading.vocabulary, self.size, self.layers, self.attention_heads, reading.max_tokens, self.dropout,
             causal=self.family == "gpt",
         )  # fmt: skip
 
