@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.data.dataset import Dataset
+from exporter.data.dataset import Dataset, Rows
 from exporter.data.splits import Split
 from exporter.detectors import DetectorFamily
 from exporter.errors import ConversionError, ParityError, TrainingError
-from exporter.families.base import Device, Family, Group, Setting, Trained, names_of
+from exporter.families.base import Device, Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
 from exporter.inference import Graph
 from exporter.parity import Answer, Parity, check_parity
 from exporter.sweep import Sweep
@@ -65,6 +66,10 @@ class Made:
     """Of a group: the graph's output of each member."""
     output: str = ""
     """The graph's output of this member; empty: it is named as the kind."""
+    extras: tuple[ExtraGraph, ...] = ()
+    """Graphs beside it; of the published member alone."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What these reach on the test rows, by the names in `Metrics`."""
 
     @property
     def output_name(self) -> str:
@@ -127,7 +132,17 @@ def _run(job: Job, dataset: Dataset, split: Split) -> Made:
     parity = max(parities, key=lambda found: found.largest_difference)
     outputs = np.stack([graph.in_batches(rows.inputs) for graph in graphs], axis=1)
     outputs = outputs if heads else outputs[:, 0]
-    return Made(data, trained.kind, rows.ids, outputs, parity, time.perf_counter() - start, heads)
+    extras, figures = _extended(trained, dataset.rows.take(split.test)) if job.fold == FINAL else ((), {})
+    seconds = time.perf_counter() - start
+    return Made(data, trained.kind, rows.ids, outputs, parity, seconds, heads, extras=extras, figures=figures)
+
+
+def _extended(trained: Trained | Group, test: Rows) -> tuple[tuple[ExtraGraph, ...], Mapping[str, float]]:
+    """What a member brings besides, and what that reaches on the test rows."""
+    if not isinstance(trained, Extended):
+        return (), {}
+    extras = trained.extras()
+    return extras, trained.figures(test, {graph.name: graph.onnx for graph in extras})
 
 
 def _answers(trained: Trained | Group) -> list[Answer]:

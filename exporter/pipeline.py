@@ -14,6 +14,7 @@ from exporter.data.dataset import Array
 from exporter.detectors.panel import DetectorPanel
 from exporter.errors import AcceptanceError, DataError
 from exporter.evaluation import Panel
+from exporter.extras import extra_answers, extra_parts, with_figures
 from exporter.fused import Entrants, Fused, board_of, bundle_of, compare_served, fuse_members, kept
 from exporter.fusing.ledger import ledger_of
 from exporter.fusing.ledger_file import LedgerTest, answers_npz, inputs_npz
@@ -100,7 +101,7 @@ def _fused(
         costs=[len(made.onnx) / panel.sharing[place] for place, made in enumerate(trained.finals.values())],
         latencies_ms=panel.latencies_ms(test.inputs),
     )
-    fused = fuse_members(recipe, entrants)
+    fused = with_figures(fuse_members(recipe, entrants), trained.finals)
     report(_STEPS[1], 1, len(_STEPS))
     board = board_of(
         recipe,
@@ -179,9 +180,12 @@ def _bundle(
         (panel.raw(rows), _sent(trained, trained.split.golden)),
         ledger=kept(recipe, ledger.answers, ledger.inputs),
         tokenizers=dataset.tokenizers,
-        side=detectors.parts(),
+        side=(*detectors.parts(), *extra_parts(trained.finals)),
         ood_threshold=detectors.threshold,
-        beside={"ood_score": detectors.score(rows)} if recipe.detectors else {},
+        beside={
+            **({"ood_score": detectors.score(rows)} if recipe.detectors else {}),
+            **extra_answers(trained.finals, rows),
+        },
         report=board.manifest_report(),
         provenance=provenance(recipe, options, dataset, trained.cleaning),
     )

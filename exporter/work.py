@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from exporter.errors import ExportError
+from exporter.families.base import ExtraGraph
 from exporter.jobs import Made
 from exporter.parity import Parity
 from model_repo.manifest import Kind
@@ -22,6 +23,8 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     parity: Parity
     seconds: float
     heads: tuple[str, ...] = ()
+    extras: tuple[ExtraGraph, ...] = ()
+    figures: dict[str, float] = {}
 
 
 class WorkFolder:
@@ -38,14 +41,17 @@ class WorkFolder:
                 facts = msgspec.json.decode(found["facts"].tobytes(), type=_Facts)
                 return Made(
                     found["onnx"].tobytes(), facts.kind, found["held"], found["outputs"], facts.parity, facts.seconds,
-                    facts.heads,
+                    facts.heads, extras=facts.extras, figures=facts.figures,
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError):
             return None  # a half-written file of a killed export: train again
 
     def save(self, digest: str, made: Made) -> None:
         """Write a result; it appears whole or not at all. Raises ExportError when the folder cannot be written."""
-        facts = _Facts(kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads)
+        facts = _Facts(
+            kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads, extras=made.extras,
+            figures=dict(made.figures),
+        )  # fmt: skip
         buffer = io.BytesIO()
         np.savez(
             buffer,

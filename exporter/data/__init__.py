@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from exporter.data.audio import Speech
 from exporter.data.cifar import Cifar10
 from exporter.data.cleaning import Cleaning, clean
 from exporter.data.dataset import Dataset, Rows
@@ -29,6 +30,7 @@ SOURCES: Mapping[str, type[Source]] = {
         Movielens,
         Sst2,
         Series,
+        Speech,
         Table,
         Texts,
     )
@@ -51,6 +53,7 @@ __all__ = [
     "Rows",
     "Series",
     "Source",
+    "Speech",
     "Split",
     "SplitSpec",
     "Sst2",

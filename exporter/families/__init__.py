@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from exporter.data.spec import Domain
+from exporter.families.audio import AUDIO_FAMILIES
 from exporter.families.base import Family
 from exporter.families.graph import GRAPH_FAMILIES
 from exporter.families.groups import IMAGE_GROUPS
@@ -18,6 +19,7 @@ def _by_tag(families: Sequence[type[Family]]) -> Mapping[str, type[Family]]:
 
 
 FAMILIES: Mapping[Domain, Mapping[str, type[Family]]] = {
+    "audio": _by_tag(AUDIO_FAMILIES),
     "image": _by_tag((*IMAGE_FAMILIES, *IMAGE_GROUPS)),
     "graph": _by_tag(GRAPH_FAMILIES),
     "pairs": _by_tag(PAIR_FAMILIES),

@@ -1,0 +1,32 @@
+"""RNN transducers: they transcribe strings of words, and classify single ones by the likelihood of each."""
+
+from __future__ import annotations
+
+from exporter.data.dataset import Rows
+from exporter.families.audio.spec import AudioTraining, Joining
+from exporter.families.base import Count, Family, NotNegative, Setting, Share, Trained
+
+
+class SoundTransducer(Family, frozen=True, kw_only=True, tag="transducer"):
+    """Encoder, prediction network and joint, trained by the exact RNN-T loss on clips and on strings of them.
+
+    As a member it answers with the likelihood of each string of one word; the version offers `transcript` besides.
+    """
+
+    hidden: Count = 96
+    """Units of the joint, of the prediction network, and of the encoder per direction; a multiple of 4."""
+    dropout: Share = 0.2
+    string_rows: Count = 16
+    """Strings beside the clips of each batch."""
+    joining: Joining = Joining()
+    choosing: NotNegative = 1.0
+    """Weight of choosing the right word of a single clip, beside its likelihood."""
+    transcript_tokens: Count = 8
+    """Most tokens of a transcript."""
+    training: AudioTraining = AudioTraining(epochs=30, learning_rate=4e-3)
+
+    def train(self, rows: Rows, setting: Setting) -> Trained:
+        """A member with logits. Raises TrainingError."""
+        from exporter.families.audio.transducer_member import train_transducer
+
+        return train_transducer(self, rows, setting)

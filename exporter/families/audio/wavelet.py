@@ -1,0 +1,36 @@
+"""Trees on wavelet scattering features of sound; both are one graph."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from exporter.data.dataset import Rows
+from exporter.families.audio.spec import Distortion
+from exporter.families.base import Count, Family, Rate, Setting, Trained
+
+
+class SoundWavelet(Family, frozen=True, kw_only=True, tag="wavelet"):
+    """First and second order scattering of the fit rows and some distorted copies of them, then trees."""
+
+    algorithm: Literal["lightgbm", "random_forest", "extra_trees"] = "lightgbm"
+    trees: Count = 80
+    """Boosting rounds (one tree per class each), or trees of the forest."""
+    leaves: Annotated[int, Meta(ge=2)] = 15
+    """LightGBM alone: leaves per tree."""
+    learning_rate: Rate = 0.15
+    """LightGBM alone."""
+    segments: Count = 8
+    """Parts of a clip for the first order: about 50 ms of a digit each."""
+    parts: Count = 3
+    """Parts of a clip for the second order, which spans 0.2 s."""
+    copies: Annotated[int, Meta(ge=0)] = 2
+    """Distorted copies of each fit row that are trained on besides the row itself."""
+    distortion: Distortion = Distortion()
+
+    def train(self, rows: Rows, setting: Setting) -> Trained:
+        """A member with probabilities."""
+        from exporter.families.audio.wavelet_member import train_wavelet
+
+        return train_wavelet(self, rows, setting)

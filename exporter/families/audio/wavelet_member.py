@@ -1,0 +1,103 @@
+"""Members that are trees on scattering features: trained, answering, converted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from exporter.conversion.compose import composed
+from exporter.conversion.torch_graph import to_onnx
+from exporter.conversion.tree_graph import tree_graph
+from exporter.data.audio import INPUT
+from exporter.data.dataset import Array, Rows
+from exporter.families.audio.fitting import Clips, distorted
+from exporter.families.audio.network import EXAMPLE_SAMPLES
+from exporter.families.audio.spec import sample_rate
+from exporter.families.base import Setting, Tolerance
+from exporter.networks.audio.scattering import Scattering
+from model_repo.manifest import Kind
+
+if TYPE_CHECKING:
+    from exporter.families.audio.wavelet import SoundWavelet
+
+_BATCH_ROWS = 32
+
+SCATTERED = Tolerance(atol=1e-4, rtol=0.0, share=0.98, flip_margin=0.05)
+"""Features are rounded otherwise by onnxruntime (by up to 1e-5), so a threshold may send a row the other way: in one
+row of a hundred one tree of some hundred then gives another value."""
+
+
+class WaveletMember:
+    """Scattering features, and an estimator with `predict_proba` on them; its answers are probabilities."""
+
+    kind: Kind = "probabilities"
+    tolerance = SCATTERED
+
+    def __init__(self, features: Scattering, estimator: Any, setting: Setting) -> None:
+        self._features, self._estimator, self._setting = features.eval(), estimator, setting
+
+    def predict(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
+        """float32 [n, C] of torch's features and the estimator itself."""
+        audio = torch.from_numpy(inputs[INPUT])
+        found: NDArray[np.float32] = _probabilities(self._estimator, features_of(self._features, audio))
+        return found
+
+    def to_onnx(self) -> bytes:
+        """Scattering, then the trees; raises ConversionError."""
+        inputs, width = [self._setting.input(INPUT)], self._features.size
+        front = onnx.load_from_string(to_onnx(self._features, inputs, "value", width, EXAMPLE_SAMPLES))
+        return composed(front, tree_graph(self._estimator, width), inputs, self.kind, self._setting.columns)
+
+
+def train_wavelet(spec: SoundWavelet, rows: Rows, setting: Setting) -> WaveletMember:
+    """Trees on the float32 features of the rows and of their distorted copies."""
+    features = Scattering(sample_rate(setting), spec.segments, spec.parts)
+    clips = Clips(rows, "cpu")
+    generator = torch.Generator().manual_seed(setting.seed)
+    # By length, so that a batch is little padding.
+    order = clips.length.argsort(stable=True)
+    x, y = [], []
+    for index in order.split(_BATCH_ROWS):
+        audio, length, target = clips.taken(index)
+        x.append(features_of(features, audio))
+        x += [
+            features_of(features, distorted(audio, length, spec.distortion, generator)[0]) for _ in range(spec.copies)
+        ]
+        y += [target.numpy()] * (spec.copies + 1)
+    estimator = _estimator(spec, setting.seed)
+    estimator.fit(np.concatenate(x), np.concatenate(y))
+    return WaveletMember(features, estimator, setting)
+
+
+@torch.no_grad()
+def features_of(features: Scattering, audio: torch.Tensor) -> NDArray[np.float32]:
+    """float32 [n, size], some rows at a time: wavelets of many bands on long clips take room."""
+    return np.concatenate([features(part).numpy() for part in audio.split(_BATCH_ROWS)])
+
+
+def _estimator(spec: SoundWavelet, seed: int) -> Any:
+    if spec.algorithm == "lightgbm":
+        from lightgbm import LGBMClassifier
+
+        return LGBMClassifier(
+            n_estimators=spec.trees, num_leaves=spec.leaves, learning_rate=spec.learning_rate,
+            colsample_bytree=0.2, subsample=0.7, subsample_freq=1,
+            n_jobs=1, random_state=seed, deterministic=True, force_row_wise=True, verbose=-1,
+        )  # fmt: skip
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+
+    forest = RandomForestClassifier if spec.algorithm == "random_forest" else ExtraTreesClassifier
+    return forest(n_estimators=spec.trees, random_state=seed, n_jobs=1)
+
+
+def _probabilities(estimator: Any, features: NDArray[np.float32]) -> Any:
+    with warnings.catch_warnings():
+        # LightGBM names its own features and scikit-learn then misses the names in plain arrays.
+        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+        return estimator.predict_proba(features).astype(np.float32)

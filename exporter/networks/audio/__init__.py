@@ -1,0 +1,1 @@
+"""Networks on sound: everything from the samples on is in the graph."""
