@@ -59,6 +59,19 @@ def rows() -> dict[str, NDArray[np.float32]]:
     }
 
 
+@pytest.fixture(scope="module")
+def front() -> onnx.ModelProto:
+    """The features as a graph."""
+    return onnx.load_from_string(to_onnx(Features().eval(), (NUMBERS, PATCH), "value", WIDTH))
+
+
+def test_a_module_and_trees_are_one_graph(rows: dict[str, NDArray[np.float32]]) -> None:
+    x = Features()(*map(torch.from_numpy, rows.values())).numpy()
+    trees = LGBMClassifier(n_estimators=4, verbose=-1, n_jobs=1).fit(x, x[:, 0] > 0)
+    graph = Graph(features_then_trees(Features(), trees, (NUMBERS, PATCH), WIDTH, "probabilities", 2))
+    assert graph(rows)[:, 1] == pytest.approx(trees.booster_.predict(x), abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("estimator", "kind"),
     [
@@ -71,13 +84,13 @@ def rows() -> dict[str, NDArray[np.float32]]:
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
 )
 def test_features_of_several_inputs_and_any_estimator_are_one_graph(
-    estimator: Any, kind: Kind, rows: dict[str, NDArray[np.float32]]
+    estimator: Any, kind: Kind, rows: dict[str, NDArray[np.float32]], front: onnx.ModelProto
 ) -> None:
     x = Features()(*map(torch.from_numpy, rows.values())).numpy()
     regression = kind == "value"
     estimator.fit(x, x.sum(axis=1) if regression else np.digitize(x.sum(axis=1), [-2, 2]))
     columns = 1 if regression else 3
-    data = features_then_trees(Features(), estimator, (NUMBERS, PATCH), WIDTH, kind, columns)
+    data = composed(front, tree_graph(estimator, WIDTH), (NUMBERS, PATCH), kind, columns)
     expected = estimator.predict(x)[:, None] if regression else estimator.predict_proba(x)
     graph = Graph(data)
     assert graph(rows) == pytest.approx(expected, abs=1e-5)
@@ -87,10 +100,9 @@ def test_features_of_several_inputs_and_any_estimator_are_one_graph(
     assert [entry.name for entry in model.graph.output] == [kind]
 
 
-def test_trees_fitted_on_other_features_are_refused() -> None:
+def test_trees_fitted_on_other_features_are_refused(front: onnx.ModelProto) -> None:
     x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     trees = tree_graph(RandomForestClassifier(2).fit(x, x[:, 0] > 0), 4)
-    front = onnx.load_from_string(to_onnx(Features().eval(), (NUMBERS, PATCH), "value", WIDTH))
     with pytest.raises(ConversionError, match=r"the features are \[n, 7\], the trees were fitted on \[n, 4\]"):
         composed(front, trees, (NUMBERS, PATCH), "probabilities", 2)
     with pytest.raises(ConversionError, match="needs an output 'variable', its graph has"):
@@ -106,8 +118,8 @@ def test_strings_become_places_and_unknown_ones_the_last() -> None:
     assert {entry.domain: entry.version for entry in onnx.load_from_string(data).opset_import}["ai.onnx.ml"] == 1
 
 
-def test_an_input_that_takes_no_places_is_refused() -> None:
-    data = to_onnx(Features().eval(), (NUMBERS, PATCH), "value", WIDTH)
+def test_an_input_that_takes_no_places_is_refused(front: onnx.ModelProto) -> None:
+    data = front.SerializeToString()
     with pytest.raises(ConversionError, match="no INT64 input 'numbers', its inputs are numbers, patch"):
         strings_first(data, {"numbers": Vocabulary(["a"])})
     with pytest.raises(ConversionError, match="more than once"):
