@@ -6,8 +6,9 @@ import onnx
 import pytest
 
 from exporter.data import Dataset, Split, SplitSpec, split
+from exporter.errors import TrainingError
 from exporter.families.base import Augmentation, Family, Training
-from exporter.families.image import Cnn, Linear, Lstm, Pca, Retrieval, Tree, Vit, Wavelet
+from exporter.families.image import Cnn, Linear, Pca, Retrieval, Tree, Vit, Wavelet
 from exporter.families.image.wavelet import Boosting
 from exporter.inference import Graph
 from exporter.jobs import FINAL, Job, Made, run_job
@@ -15,18 +16,16 @@ from exporter.threads import one_thread
 from tests.exporter.images.drawing import dataset
 
 PHOTOGRAPH = Augmentation(degrees=0, scale=0, shift_px=0, shear=0, flip=True, crop_px=2)
-QUICK = Training(epochs=6, batch_rows=16, learning_rate=5e-3, augmentation=PHOTOGRAPH)
+QUICK = Training(epochs=5, batch_rows=16, learning_rate=5e-3, augmentation=PHOTOGRAPH)
 
 MEMBERS: dict[str, Family] = {
     "deep": Cnn(structure="deep", width=8, dropout=0.1, training=QUICK),
     "residual": Cnn(structure="residual", width=8, dropout=0.1, training=QUICK),
     "separable": Cnn(structure="separable", width=8, dropout=0.1, training=QUICK),
-    "shallow": Cnn(structure="shallow", width=4, training=QUICK),
-    "lstm": Lstm(hidden=8, training=Training(epochs=8, batch_rows=16, learning_rate=0.01)),
     "vit": Vit(stem="pooled", patch=8, width=16, heads=2, layers=1, training=QUICK),
     "linear": Linear(patches=24),
     "pca": Pca(components=20, hidden=0, training=Training(epochs=20, batch_rows=16)),
-    "trees": Tree(trees=10, copies=1, augmentation=PHOTOGRAPH),
+    "trees": Tree(trees=6, copies=1, augmentation=PHOTOGRAPH),
     "wavelet": Wavelet(head="trees", boosting=Boosting(rounds=20, leaves=7, feature_share=1.0)),
     "retrieval": Retrieval(structure="deep", width=8, dimensions=8, keys=90, loss="proxies", training=QUICK),
 }
@@ -53,3 +52,17 @@ def test_a_family_learns_and_its_graph_takes_the_bytes(name: str, data: tuple[Da
     right = graph(rows.inputs).argmax(axis=1) == rows.target
     assert right.mean() > CHANCE + 0.25
     assert onnx.load_from_string(found.onnx).graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_a_structure_for_larger_images_refuses_small_ones() -> None:
+    small = dataset(60, side=12)
+    parts = split(small.rows, SplitSpec(fusion=0.2, folds=0), 0, small.classes)
+    with pytest.raises(TrainingError, match=r"'member': structure 'deep' takes images from 16 × 16, these are 12 × 12"):
+        made(MEMBERS["deep"], (small, parts))
+
+
+def test_no_wavelet_where_the_image_cannot_be_halved() -> None:
+    uneven = dataset(60, side=20)
+    parts = split(uneven.rows, SplitSpec(fusion=0.2, folds=0), 0, uneven.classes)
+    with pytest.raises(TrainingError, match="levels is 3, an image of 20 × 20 cannot be halved so often"):
+        made(MEMBERS["wavelet"], (uneven, parts))
