@@ -17,6 +17,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 _WARM_UP = 0.2
 """Share of the steps in which the learning rate rises."""
+_FEWEST = 6
+"""Steps that the cycle is planned for at least: of five the rise is one, and torch divides by its length less one."""
 
 
 @contextmanager
@@ -38,7 +40,7 @@ def fit(
     batches = max(1, len(target) // training.batch_rows)
     optimiser = torch.optim.AdamW(module.parameters(), training.learning_rate, weight_decay=training.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, training.learning_rate, total_steps=training.epochs * batches, pct_start=_WARM_UP
+        optimiser, training.learning_rate, total_steps=max(training.epochs * batches, _FEWEST), pct_start=_WARM_UP
     )
     module.train()
     for epoch in range(training.epochs):
