@@ -1,4 +1,4 @@
-"""A whole export of a table: published, and served answers are those of the members, gaps and strange words included."""
+"""A whole export of a table, served with gaps and with words that nobody has seen; or nothing at all."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ def test_a_broken_row_publishes_nothing_and_names_its_line(tmp_path: Path, capsy
         stream.write("40,30,clerk,north\n")
     (tmp_path / "people.toml").write_text(RECIPE)
     command = [str(tmp_path / "people.toml"), "--data", str(tmp_path), "--repository", str(tmp_path / "models")]
-    assert main(command) == 1
+    assert main(command) == 2
     assert "train.csv, line 42: has 4 values, expected 6" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
