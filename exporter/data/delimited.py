@@ -83,6 +83,14 @@ def read_delimited(path: Path, columns: Sequence[str] = (), delimiter: str = ","
     return Delimited(path.name, names, [cells for _, cells in body], [line for line, _ in body])
 
 
+def number(cell: str) -> float | None:
+    """The cell as a number, which may be infinite or NaN; None where it is none. Python's `1_000` is none."""
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
 def listed(names: Sequence[str]) -> str:
     """Names in a message, at most twenty."""
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from exporter.data.dataset import FREE, FUSION, TEST, Array, Dataset, Rows
-from exporter.data.delimited import Delimited, find, listed, read_delimited
+from exporter.data.delimited import Delimited, find, listed, number, read_delimited
 from exporter.data.spec import Domain, Source
 from exporter.errors import DataError
 from model_repo import Input
@@ -23,6 +22,9 @@ WINDOW = "window"
 
 PREDICTED = "predicted"
 """In the context, int64 []: which of the V series is predicted."""
+
+_LARGEST = 1e30
+"""Numbers are smaller than this: their differences must be float32 too."""
 
 _PARTS = (FREE, FUSION, TEST)
 
@@ -111,18 +113,11 @@ def _values(file: Delimited, places: Sequence[int], names: Sequence[str]) -> NDA
     found = np.empty((len(file), len(places)), dtype=np.float32)
     for row, cells in enumerate(file.cells):
         for column, place in enumerate(places):
-            value = _number(cells[place])
-            if not math.isfinite(value):
+            value = number(cells[place])
+            if value is None or not abs(value) < _LARGEST:
                 raise DataError(file.at(row, f"{names[column]} is {cells[place]!r}, expected a finite number"))
             found[row, column] = value
     return found
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
 
 
 def _check_times(file: Delimited, place: int) -> None:

@@ -14,7 +14,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from exporter.data.dataset import FREE, TEST, Array, Dataset, Rows
-from exporter.data.delimited import Delimited, find, listed, read_delimited
+from exporter.data.delimited import Delimited, find, listed, number, read_delimited
 from exporter.data.spec import Domain, Source
 from exporter.data.splits import Split
 from exporter.errors import DataError
@@ -24,7 +24,10 @@ NUMBERS, CATEGORIES = "numbers", "categories"
 """The ensemble's inputs: FP32 [-1, N] and BYTES [-1, M], each with its columns in the order of the table."""
 
 MISSING = -1e30
-"""What stands for a missing number beside NaN, which JSON does not have: this or anything below it."""
+"""What stands for a missing number beside NaN, which JSON does not have: this or anything below half of it."""
+
+LARGEST = 1e29
+"""Numbers of a table are smaller than this, and so far from what stands for a missing one."""
 
 WORDS, PLACES = "words", "places"
 """In the context: every known category, str [W], the empty string first; and int64 [M, W + 1], the place of each word
@@ -118,7 +121,7 @@ class Table(Source, frozen=True, kw_only=True, tag="table"):
             return name in self.numeric
         place = train.columns.index(name)
         given = [cells[place] for cells in train.cells if cells[place] not in self.missing]
-        return bool(given) and all(_number(cell) is not None for cell in given)
+        return bool(given) and all(number(cell) is not None for cell in given)
 
     def _classes(self, train: Delimited, target: str) -> tuple[str, ...]:
         place = train.columns.index(target)
@@ -162,13 +165,13 @@ class Table(Source, frozen=True, kw_only=True, tag="table"):
                 yield self._target(cells[place], schema)
 
     def _is_number(self, cell: str) -> bool:
-        found = _number(cell)
-        return cell in self.missing or (found is not None and math.isfinite(found) and found > MISSING)
+        found = number(cell)
+        return cell in self.missing or (found is not None and abs(found) < LARGEST)
 
     def _target(self, cell: str, schema: Schema) -> float | str:
         if not schema.classes:
-            found = _number(cell)
-            if found is None or not math.isfinite(found):
+            found = number(cell)
+            if found is None or not abs(found) < LARGEST:
                 return f"the target {schema.target} is {cell!r}, expected a finite number"
             return found
         for label in (cell, cell.removesuffix(".")):  # adult.test ends its labels with a full stop
@@ -200,13 +203,6 @@ class Schema:
         numbers = Input(name=NUMBERS, datatype="FP32", shape=(-1, len(self.numeric)))
         categories = Input(name=CATEGORIES, datatype="BYTES", shape=(-1, len(self.categorical)))
         return tuple(entry for entry in (numbers, categories) if entry.shape[1])
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
 
 
 def _edges(schema: Schema) -> dict[str, Array]:

@@ -69,7 +69,10 @@ def _logistic(
         try:
             found = LogisticRegression(C=strength, max_iter=_MAX_STEPS).fit(x, y)
         except ConvergenceWarning as error:
-            raise TrainingError(f"the logistic regression has not converged after {_MAX_STEPS} steps") from error
+            raise TrainingError(
+                f"the logistic regression with strength {strength:g} has not converged after {_MAX_STEPS} steps; a "
+                "smaller strength does sooner"
+            ) from error
     if classes == 2:
         nothing = np.zeros_like(found.coef_)
         return np.concatenate([nothing, found.coef_]), np.concatenate([[0.0], found.intercept_])

@@ -80,6 +80,8 @@ def test_gzip_a_byte_order_mark_another_delimiter_and_a_single_file_are_read(tmp
         (HEADER + "39,clerk,low\n40,clerk,low\n", {}, "has the values 'low', expected two classes or more"),
         (HEADER + ROWS + "x,clerk,low\n", {"numeric": ("age",)}, r"line 6: age is 'x', expected a finite number"),
         (HEADER + ROWS + "inf,clerk,low\n", {}, r"line 6: age is 'inf', expected a finite number"),
+        (HEADER + ROWS + "1e300,clerk,low\n", {}, r"line 6: age is '1e300', expected a finite number"),
+        (HEADER + ROWS + "1_0,clerk,low\n", {"numeric": ("age",)}, r"line 6: age is '1_0', expected a finite number"),
         (HEADER + ROWS, {"target": "age", "task": "regression"}, r"line 4: the target age is '', expected a finite"),
         (HEADER.encode() + b"39,clerk,low\n40,cl\xe9rk,high\n", {}, r"train\.csv, line 3: is not UTF-8, byte 0xe9"),
         ("age,age,pay\n1,2,low\n", {}, "its columns need distinct names, 'age'"),
