@@ -47,7 +47,10 @@ class Job:
         rows = hashlib.sha256(dataset.digest.encode())
         for part in (split.fit, split.fusion, split.test, split.golden, split.fold):
             rows.update(np.ascontiguousarray(part).tobytes())
-        inputs = [self.spec, self.fold, self.seed, self.device, rows.hexdigest(), libraries()]
+        spec = self.spec
+        if isinstance(spec, Family):  # 8-bit weights are made of what was trained: they change no training
+            spec = msgspec.structs.replace(spec, quantize="never")
+        inputs = [spec, self.fold, self.seed, self.device, rows.hexdigest(), libraries()]
         return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
 
 

@@ -22,6 +22,7 @@ from exporter.inference import Graph
 from exporter.jobs import FINAL, Job, Made
 from exporter.options import Options
 from exporter.provenance import provenance
+from exporter.quantising import Decision, quantised
 from exporter.recipe import Recipe
 from exporter.reporting.leaderboard import Leaderboard
 from exporter.reporting.report import report_files, write_report
@@ -61,6 +62,13 @@ class Trained:
     finals: Mapping[str, Made]
     """The published members by name, in the recipe's order."""
     detectors: DetectorPanel
+    quantised: Mapping[str, Decision]
+    """What was decided on members that were to be tried in 8 bits."""
+
+    @property
+    def batch_effect(self) -> float:
+        """How far an answer may move with the rows beside it: 0 without members in 8 bits."""
+        return max((found.batch_difference for found in self.quantised.values() if found.accepted), default=0.0)
 
 
 def export(recipe: Recipe, options: Options, report: Report) -> Exported:
@@ -111,6 +119,7 @@ def _fused(
         seconds=round(time.perf_counter() - started, 1),
         parity={name: made.parity.largest_difference for name, made in trained.finals.items()},
         detectors=trained.detectors.rows(test.inputs, recipe.seed) if recipe.detectors else (),
+        quantised=dict(trained.quantised),
     )
     if board.missed and recipe.acceptance.enforce:
         raise AcceptanceError(f"{recipe.name} is not published", board.missed)
@@ -123,7 +132,7 @@ def _fused(
     report(_STEPS[2], 2, len(_STEPS))
     with bundles.rehearsed(made) as ensemble:
         tolerance = DERIVED_TOLERANCE if trained.dataset.derived else SERVED_TOLERANCE
-        compare_served(ensemble, fused.answer, test.inputs, tolerance)
+        compare_served(ensemble, fused.answer, test.inputs, tolerance + 2 * trained.batch_effect)
     return made, board, {**files, bundles.LEDGER_FILE: ledger.answers}
 
 
@@ -143,11 +152,13 @@ def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report) -
         recipe, dataset, parts, work,
         device=options.device, workers=options.workers, resume=options.resume, report=report,
     )  # fmt: skip
+    with blas_on_one_thread():
+        results, decisions = quantised(results, recipe.voters, dataset, recipe.objective)
     finals = {job.member: made for job, made in results.items() if job.fold == FINAL}
     ordered = {name: finals[name] for name in recipe.voters}
     families = {name: spec.family for name, spec in recipe.detectors.items()}
     detectors = DetectorPanel.of(families, {name: finals[name] for name in families}, recipe.ood_alpha)
-    return Trained(dataset, cleaning, parts, results, ordered, detectors), reused
+    return Trained(dataset, cleaning, parts, results, ordered, detectors, decisions), reused
 
 
 def _panel(finals: Mapping[str, Made]) -> Panel:
@@ -186,6 +197,7 @@ def _bundle(
             **({"ood_score": detectors.score(rows)} if recipe.detectors else {}),
             **extra_answers(trained.finals, rows),
         },
+        golden_atol=bundles.GOLDEN_ATOL + 2 * trained.batch_effect,
         report=board.manifest_report(),
         provenance=provenance(recipe, options, dataset, trained.cleaning),
     )

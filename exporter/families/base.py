@@ -162,6 +162,10 @@ class Extended(Protocol):
 class Family(Spec, frozen=True, kw_only=True, tag_field="family"):
     """A member of a recipe; `family`, with what the rows are, chooses the subclass."""
 
+    quantize: Literal["never", "auto", "int8"] = "never"
+    """8-bit weights: `auto` takes them where they are faster on the machine that exports and cost next to nothing,
+    `int8` in any case. See docs/recipes.md."""
+
     @property
     def family(self) -> str:
         """The word in recipes, lists and manifests: `cnn`."""

@@ -10,6 +10,7 @@ import msgspec
 from exporter.detectors.rows import DetectorRow
 from exporter.metrics import BINS, Metrics
 from exporter.objective import MetricName, columns_of, wording
+from exporter.quantising import Decision
 from exporter.reporting.diversity import Diversity
 from exporter.reporting.pareto import Candidate, summary
 
@@ -50,6 +51,8 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """What the recipe's acceptance asked for and the test rows did not give."""
     detectors: tuple[DetectorRow, ...] = ()
     """How well each, and all together, tell usual rows from others."""
+    quantised: dict[str, Decision] = {}
+    """Members that were to be tried in 8 bits."""
     diversity: Diversity | None = None
     pareto: tuple[Candidate, ...] = ()
     """Members, alone and together, by latency."""
@@ -118,6 +121,10 @@ def as_text(board: Leaderboard) -> str:
     ]
     if board.metric == "log_loss":
         lines.append(f"Temperatures: {_pairs(board.temperatures)}.")
+    lines += [
+        f"int8: {name} {'accepted' if found.accepted else 'refused'}, it {found.reason}."
+        for name, found in board.quantised.items()
+    ]
     lines += _pareto_lines(board)
     if board.diversity is not None:
         lines += _diversity_lines(board, board.diversity)
