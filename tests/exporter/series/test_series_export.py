@@ -12,7 +12,7 @@ from exporter.cli import main
 from exporter.data.dataset import FREE, TEST, Dataset
 from exporter.data.series import WINDOW, Series
 from exporter.errors import TrainingError
-from exporter.families.base import Family, Setting, Training
+from exporter.families.base import Setting, Training
 from exporter.families.series import Cnn, Gru, Linear, Tree
 from exporter.inference import Graph
 from exporter.parity import check_parity
@@ -72,7 +72,9 @@ def setting_of(data: Dataset) -> Setting:
     ],
     ids=lambda family: str(family.family),
 )
-def test_the_graph_answers_as_the_member_and_moves_with_the_level(family: Family, data: Dataset) -> None:
+def test_the_graph_answers_as_the_member_and_moves_with_the_level(
+    family: Linear | Gru | Cnn | Tree, data: Dataset
+) -> None:
     fit, test = (data.rows.take(np.flatnonzero(data.rows.part == part)) for part in (FREE, TEST))
     member = family.train(fit, setting_of(data))
     graph = Graph(member.to_onnx())

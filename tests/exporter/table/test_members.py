@@ -11,7 +11,7 @@ import torch
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.splits import SplitSpec, split
 from exporter.data.table import CATEGORIES, MISSING, NUMBERS, Table
-from exporter.families.base import Family, Setting, Training
+from exporter.families.base import Setting, Training
 from exporter.families.table import Linear, Mlp, Tree
 from exporter.inference import Graph
 from exporter.networks.table.columns import Statistics
@@ -59,7 +59,7 @@ VALUE = Table(target="score", ignored=("kind",), rare_below=3, task="regression"
     ids=["boosting", "forest of a value", "logistic", "mlp"],
 )
 def test_the_graph_takes_strings_and_gaps_and_answers_as_the_member(
-    source: Table, family: Family, folder: Path
+    source: Table, family: Tree | Linear | Mlp, folder: Path
 ) -> None:
     data, fit, test = prepared(folder, source)
     member = family.train(fit, setting_of(data))
