@@ -15,6 +15,8 @@ from exporter.jobs import FINAL, Job, Made, run_job
 from exporter.threads import one_thread
 from tests.exporter.images.drawing import dataset
 
+pytestmark = pytest.mark.timeout(300)
+
 PHOTOGRAPH = Augmentation(degrees=0, scale=0, shift_px=0, shear=0, flip=True, crop_px=2)
 QUICK = Training(epochs=5, batch_rows=16, learning_rate=5e-3, augmentation=PHOTOGRAPH)
 

@@ -112,7 +112,7 @@ name = "shapes"
 task = "classification"
 [data]
 source = "images"
-size = 32
+size = 16
 [split]
 test = 0.25
 fusion = 0.25
@@ -120,16 +120,20 @@ golden = 4
 folds = 0
 [acceptance]
 enforce = false
-[members.trees]
-family = "wavelet"
-head = "trees"
-boosting = {rounds = 15, leaves = 7, feature_share = 1.0}
-[members.patches]
-family = "linear"
-patches = 16
+[members.boosted]
+family = "tree"
+trees = 10
+copies = 0
+[members.forest]
+family = "tree"
+algorithm = "extra_trees"
+trees = 30
+copies = 0
 """
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_an_ensemble_of_a_folder_answers_an_image_file(tmp_path: Path) -> None:
     written(tmp_path / "data", 150)
     (tmp_path / "shapes.toml").write_text(RECIPE)
