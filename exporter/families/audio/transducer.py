@@ -13,7 +13,7 @@ class SoundTransducer(Family, frozen=True, kw_only=True, tag="transducer"):
     As a member it answers with the likelihood of each string of one word; the version offers `transcript` besides.
     """
 
-    hidden: Count = 96
+    hidden: Count = 64
     """Units of the joint, of the prediction network, and of the encoder per direction; a multiple of 4."""
     dropout: Share = 0.2
     string_rows: Count = 16
@@ -23,7 +23,7 @@ class SoundTransducer(Family, frozen=True, kw_only=True, tag="transducer"):
     """Weight of choosing the right word of a single clip, beside its likelihood."""
     transcript_tokens: Count = 8
     """Most tokens of a transcript."""
-    training: AudioTraining = AudioTraining(epochs=30, learning_rate=4e-3)
+    training: AudioTraining = AudioTraining(epochs=30, learning_rate=6e-3)
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with logits. Raises TrainingError."""
