@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from exporter import bundle as bundles
 from exporter.brought.classes import in_order
@@ -126,9 +127,9 @@ class Exporter:
     def fit_fusion(
         self,
         X: Inputs,
-        y: Array,
+        y: ArrayLike,
         *,
-        test: float | tuple[Inputs, Array] = 0.3,
+        test: float | tuple[Inputs, ArrayLike] = 0.3,
         golden: int = 20,
     ) -> Self:
         """Convert and check every member, fit the fusion to rows that no member was trained on, measure it on others.
@@ -206,9 +207,10 @@ class Exporter:
             raise BundleError(self._head.name, ["has no fusion yet: call fit_fusion(X, y) first"])
         return self._fitted
 
-    def _rows(self, X: Inputs, y: Array, test: float | tuple[Inputs, Array]) -> tuple[Dataset, Rows, Rows]:
+    def _rows(self, X: Inputs, y: ArrayLike, test: float | tuple[Inputs, ArrayLike]) -> tuple[Dataset, Rows, Rows]:
         """All rows, those for the fusion, those for the test. Raises DataError."""
         known, target = rows_of(X), np.asarray(y)
+        known_rows = len(target)
         if isinstance(test, tuple):
             given = rows_of(test[0])
             if given.keys() != known.keys():
@@ -217,7 +219,7 @@ class Exporter:
             target = np.concatenate([target, np.asarray(test[1])])
         dataset, _ = clean(dataset_of(known, target, self._classes, self._inputs), "error")
         if isinstance(test, tuple):
-            parts = np.arange(len(y)), np.arange(len(y), len(target))
+            parts = np.arange(known_rows), np.arange(known_rows, len(target))
         else:
             parts = held_out(dataset, test, self._head.seed)
         fusion, tested = (dataset.rows.take(index.astype(np.int64)) for index in parts)

@@ -92,7 +92,7 @@ def test_a_booster_and_a_forest_become_members(tmp_path: Path) -> None:
     exporter = Exporter("own", classes=CLASSES).add("gbm", booster).add("forest", forest)
     version = exporter.fit_fusion(x[300:], y[300:]).publish(tmp_path / "models", accept_worse=True)
     members = served(version, x[300:], "members")
-    assert np.array_equal(members[:, 0].argmax(axis=1), booster.predict(x[300:]).argmax(axis=1))
+    assert np.array_equal(members[:, 0].argmax(axis=1), np.asarray(booster.predict(x[300:])).argmax(axis=1))
     assert np.array_equal(members[:, 1].argmax(axis=1), forest.predict_proba(x[300:]).argmax(axis=1))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.fusing.ledger import Ledger
+from model_repo.manifest import Kind
 from server.runtime.calibration import calibrate
 
 Floats = NDArray[np.float64]
@@ -27,5 +28,5 @@ def ledger(members: dict[str, Floats], y: NDArray[np.int64]) -> Ledger:
     """Their answers as a ledger of fusion rows."""
     rows = np.arange(len(y), dtype=np.int64)
     outputs = tuple(p.astype(np.float32) for p in members.values())
-    kinds = tuple("probabilities" for _ in members)
+    kinds: tuple[Kind, ...] = ("probabilities",) * len(members)
     return Ledger(tuple(members), kinds, rows, y, np.full(len(y), -1, dtype=np.int64), outputs)
