@@ -22,7 +22,7 @@ from exporter.jobs import FINAL, Job, Made, names_of, run_job
 from exporter.work import WorkFolder
 from model_repo import Input
 
-QUICK = Training(epochs=1, batch_rows=16)
+QUICK = Training(epochs=1, batch_rows=32)
 GROUPS: dict[str, Family] = {
     "multi_head": MultiHead(members=2, width=4, hidden=8, training=QUICK),
     "batch_ensemble": BatchEnsemble(members=3, width=4, training=QUICK),
