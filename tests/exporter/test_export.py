@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from PIL import Image
 from exporter.cli import main
 from exporter.data import Digits, clean, split
 from exporter.recipe import parse_recipe
+from exporter.refit_cli import main as refit
 from model_repo import Geometric, Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 
@@ -163,6 +165,57 @@ def test_the_report_is_a_table_a_picture_and_json(run: Run) -> None:
     assert summary["rule"] == board["published"]
 
 
+def test_pictures_diversity_and_pareto_list_are_in_the_report(run: Run) -> None:
+    pictures = {"leaderboard.png", "diversity.png", "pareto.png", "reliability.png", "confusion.png"}
+    assert {path.name for path in run.report.iterdir()} == pictures | {
+        "leaderboard.txt", "leaderboard.json", "ledger.npz",
+    }  # fmt: skip
+    board = json.loads((run.report / "leaderboard.json").read_bytes())
+    assert {each["member"] for each in board["diversity"]["contributions"]} == {"pca", "trees", "retrieval"}
+    assert sum(each["efficient"] for each in board["pareto"]) >= 1
+    report = run.repository.manifest("small", 1).report
+    assert set(report["diversity"]["without"]) == {"pca", "trees", "retrieval"}
+    assert report["pareto"][0]["latency_ms"] <= report["pareto"][-1]["latency_ms"]
+
+
+def test_the_ledger_is_in_the_version_and_refits_without_training(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run.folder / "models", tmp_path / "models")
+    words = ["small", "--repository", str(tmp_path / "models"), "--json", "--accept-worse"]
+    assert refit([*words, "--drop", "trees", "--rules", "geometric,mean"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["members"] == ["pca", "retrieval"]
+    first, second = (Repository(tmp_path / "models").manifest("small", version) for version in (1, 2))
+    assert second.members[0].sha256 == first.members[0].sha256
+    assert second.ledger is not None
+    # The data once more instead of the rows that the version keeps: its digest is compared, its rows are the same.
+    forest = run.folder / "models" / "small" / "1" / first.members[1].file
+    again = ["--version", "2", "--member", f"forest={forest}", "--classes-of", "forest=0,1,2,3,4,5,6,7,8,9"]
+    assert refit([*words, *again, "--data", str(tmp_path)]) == 0
+    capsys.readouterr()
+    third = Repository(tmp_path / "models").manifest("small", 3)
+    assert third.members[2].sha256 == first.members[1].sha256
+    assert third.report["members"]["forest"]["accuracy"] == first.report["members"]["trees"]["accuracy"]
+
+
+def test_a_member_in_8_bits_is_fused_and_served_as_such(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = ["--work", str(run.work), "--resume", "--workers", "1"]
+    demanded = ["--set", "members.pca.quantize=int8", "--set", "acceptance.enforce=false"]
+    assert main(arguments(tmp_path, *work, *demanded)) == 0
+    assert json.loads(capsys.readouterr().out)["reused"] == JOBS
+    version = Repository(tmp_path / "models").open("small", 1)
+    small, whole = version.manifest.members[0], run.repository.manifest("small", 1).members[0]
+    assert small.bytes < whole.bytes
+    assert version.manifest.golden.atol > 1e-4
+    assert "int8: pca accepted, it is " in (tmp_path / "report" / "leaderboard.txt").read_text()
+    ensemble = LoadedEnsemble.open(version, SessionPool(), RuntimeOptions(cores=1))
+    ensemble.check_golden()
+    ensemble.close()
+
+
 def test_the_version_says_where_it_comes_from(run: Run) -> None:
     provenance = run.repository.manifest("small", 1).provenance
     resolved = msgspec.json.encode(parse_recipe(RECIPE.encode(), "small"))
@@ -219,7 +272,8 @@ def test_a_version_that_misses_what_the_recipe_accepts_is_not_published(
 
 
 @pytest.mark.slow
-def test_an_interrupted_export_leaves_nothing_published_and_can_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_export_leaves_nothing_published_and_can_go_on(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-m", "tutti", "export", *arguments(tmp_path, "--workers", "2")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -227,11 +281,12 @@ def test_an_interrupted_export_leaves_nothing_published_and_can_go_on(tmp_path: 
         for line in process.stderr:
             told.append(line)
             if f"(1/{JOBS})" in line:
-                os.kill(process.pid, signal.SIGINT)
+                os.kill(process.pid, how)
                 break
         told += list(process.stderr)
-        assert process.wait() == 130, "".join(told)
-    assert "interrupted, nothing is published" in told[-1]
+        assert process.wait() == (130 if how == signal.SIGINT else -how), "".join(told)
+    if how == signal.SIGINT:
+        assert "interrupted, nothing is published" in told[-1]
     assert not (tmp_path / "models").exists()
     finished = list((tmp_path / "work").glob("*.npz"))
     assert 1 <= len(finished) < JOBS
