@@ -83,7 +83,8 @@ class Speech(Source, frozen=True, kw_only=True, tag="speech"):
 
     def _dataset(self, clips: Sequence[Clip]) -> Dataset:
         rank = {label: place for place, label in enumerate(self.labels)}
-        audio = padded([clip.samples for clip in clips])
+        # Not shorter than the edge rows, which are as long as all others.
+        audio = padded([clip.samples for clip in clips], _EDGE_SAMPLES)
         return Dataset(
             rows=Rows.of(
                 {INPUT: audio},

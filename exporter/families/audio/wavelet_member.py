@@ -19,7 +19,8 @@ from exporter.data.dataset import Array, Rows
 from exporter.families.audio.fitting import Clips, distorted
 from exporter.families.audio.network import EXAMPLE_SAMPLES
 from exporter.families.audio.spec import sample_rate
-from exporter.families.base import Setting, Tolerance
+from exporter.families.base import TREES, Setting
+from exporter.inference import Graph
 from exporter.networks.audio.scattering import Scattering
 from model_repo.manifest import Kind
 
@@ -27,37 +28,51 @@ if TYPE_CHECKING:
     from exporter.families.audio.wavelet import SoundWavelet
 
 _BATCH_ROWS = 32
+_KIND: Kind = "value"
+"""What the graph of the features calls its output."""
 
-SCATTERED = Tolerance(atol=1e-4, rtol=0.0, share=0.98, flip_margin=0.05)
-"""Features are rounded otherwise by onnxruntime (by up to 1e-5), so a threshold may send a row the other way: in one
-row of a hundred one tree of some hundred then gives another value."""
+
+class Features:
+    """Scattering features by the very graph that is served, from the training on.
+
+    torch rounds otherwise than onnxruntime (by up to 1e-5), and a threshold cannot stand that: trees that were fitted
+    to torch's features answered some rows by another branch, which changed the log-loss by 0.0009.
+    """
+
+    def __init__(self, module: Scattering, setting: Setting) -> None:
+        self.width = module.size
+        self.onnx = to_onnx(module.eval(), [setting.input(INPUT)], _KIND, self.width, EXAMPLE_SAMPLES)
+        self._graph = Graph(self.onnx)
+
+    def __call__(self, audio: Array) -> NDArray[np.float32]:
+        """float32 [n, width] of audio [n, T], some rows at a time: wavelets of many bands on long clips take room."""
+        return self._graph.in_batches({INPUT: audio}, _BATCH_ROWS)
 
 
 class WaveletMember:
     """Scattering features, and an estimator with `predict_proba` on them; its answers are probabilities."""
 
     kind: Kind = "probabilities"
-    tolerance = SCATTERED
+    tolerance = TREES
 
-    def __init__(self, features: Scattering, estimator: Any, setting: Setting) -> None:
-        self._features, self._estimator, self._setting = features.eval(), estimator, setting
+    def __init__(self, features: Features, estimator: Any, setting: Setting) -> None:
+        self._features, self._estimator, self._setting = features, estimator, setting
 
     def predict(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
-        """float32 [n, C] of torch's features and the estimator itself."""
-        audio = torch.from_numpy(inputs[INPUT])
-        found: NDArray[np.float32] = _probabilities(self._estimator, features_of(self._features, audio))
+        """float32 [n, C] of the graph's features and the estimator itself."""
+        found: NDArray[np.float32] = _probabilities(self._estimator, self._features(inputs[INPUT]))
         return found
 
     def to_onnx(self) -> bytes:
         """Scattering, then the trees; raises ConversionError."""
-        inputs, width = [self._setting.input(INPUT)], self._features.size
-        front = onnx.load_from_string(to_onnx(self._features, inputs, "value", width, EXAMPLE_SAMPLES))
-        return composed(front, tree_graph(self._estimator, width), inputs, self.kind, self._setting.columns)
+        inputs, trees = [self._setting.input(INPUT)], tree_graph(self._estimator, self._features.width)
+        front = onnx.load_from_string(self._features.onnx)
+        return composed(front, trees, inputs, self.kind, self._setting.columns)
 
 
 def train_wavelet(spec: SoundWavelet, rows: Rows, setting: Setting) -> WaveletMember:
     """Trees on the float32 features of the rows and of their distorted copies."""
-    features = Scattering(sample_rate(setting), spec.segments, spec.parts)
+    features = Features(Scattering(sample_rate(setting), spec.segments, spec.parts), setting)
     clips = Clips(rows, "cpu")
     generator = torch.Generator().manual_seed(setting.seed)
     # By length, so that a batch is little padding.
@@ -65,20 +80,12 @@ def train_wavelet(spec: SoundWavelet, rows: Rows, setting: Setting) -> WaveletMe
     x, y = [], []
     for index in order.split(_BATCH_ROWS):
         audio, length, target = clips.taken(index)
-        x.append(features_of(features, audio))
-        x += [
-            features_of(features, distorted(audio, length, spec.distortion, generator)[0]) for _ in range(spec.copies)
-        ]
+        copies = [distorted(audio, length, spec.distortion, generator)[0] for _ in range(spec.copies)]
+        x += [features(part.numpy()) for part in (audio, *copies)]
         y += [target.numpy()] * (spec.copies + 1)
     estimator = _estimator(spec, setting.seed)
     estimator.fit(np.concatenate(x), np.concatenate(y))
     return WaveletMember(features, estimator, setting)
-
-
-@torch.no_grad()
-def features_of(features: Scattering, audio: torch.Tensor) -> NDArray[np.float32]:
-    """float32 [n, size], some rows at a time: wavelets of many bands on long clips take room."""
-    return np.concatenate([features(part).numpy() for part in audio.split(_BATCH_ROWS)])
 
 
 def _estimator(spec: SoundWavelet, seed: int) -> Any:

@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from exporter.data.clips import padded
+from exporter.families.audio.wavelet_member import Features
+from exporter.families.base import Setting
 from exporter.networks.audio.cnn import MelNetwork
 from exporter.networks.audio.mel import LogMel, mel_bank, valid
 from exporter.networks.audio.recurrent import FrameReader
 from exporter.networks.audio.scattering import Scattering
 from exporter.networks.audio.timing import BothWays, Stretched, turned
 from exporter.networks.audio.transducer import Transducer
+from model_repo import Input
 from tests.exporter.audio.samples import RATE, word
 
 pytestmark = pytest.mark.timeout(120)
@@ -47,6 +51,16 @@ def test_silence_and_single_samples_have_finite_answers(place: int) -> None:
         audio = torch.zeros(3, length)
         audio[1, 0], audio[2] = 1.0, 1e-5
         assert torch.isfinite(module(audio)).all()
+
+
+@torch.no_grad()
+def test_scattering_is_the_same_in_the_graph_at_every_length() -> None:
+    module = Scattering(RATE, 4, 2)
+    setting = Setting((Input(name="audio", datatype="FP32", shape=(-1, -1)),), {}, 3, 0)
+    features = Features(module, setting)
+    for length in (1, 80, 1999, 6000):
+        audio = padded([word(k, 1)[:length] for k in range(3)], length)
+        assert np.allclose(features(audio), module(torch.from_numpy(audio)).numpy(), atol=2e-4)
 
 
 def test_a_tone_lights_up_its_band() -> None:
