@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model_repo.manifest import Conformal, Execution, Input, Manifest, Tokenizer
+from model_repo.manifest import Conformal, Execution, Input, Manifest, OnnxModel, Tokenizer
 from model_repo.rules import rule_of
 from model_repo.summary import EnsembleDetails, EnsembleSummary, VersionDetails, VersionSummary, metrics_of
 from model_repo.tables import date, fields, size, table
@@ -176,12 +176,23 @@ def _members_table(manifest: Manifest) -> str:
             f"{member.weight:.4g}",
             f"{member.temperature:.4g}",
             "yes" if member.required else "",
-            size(member.bytes + sum(file.bytes for file in member.external)),
+            _model_size(member),
             member.sha256[:12],
         )
         for member in manifest.members
     ]
+    rows += [
+        (one.name, one.family or "", "detector", f"{one.weight:.4g}", "", "", _model_size(one), one.sha256[:12])
+        for one in manifest.detectors
+    ]
+    rows += [
+        (one.name, one.family or "", "extra", "", "", "", _model_size(one), one.sha256[:12]) for one in manifest.extras
+    ]
     return table(header, rows, right=("WEIGHT", "TEMPERATURE", "SIZE"))
+
+
+def _model_size(model: OnnxModel) -> str:
+    return size(model.bytes + sum(file.bytes for file in model.external))
 
 
 def _report_table(report: Mapping[str, Any]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model_repo import Detector, Extra, File, decode, encode, manifest_files, problems
+from model_repo import Detector, Extra, File, Golden, Repository, decode, encode, manifest_files, problems
+from model_repo.display import version_text
+from model_repo.summary import show_version
 from tests.model_repo.samples import NOTHING, manifest, member
 
 
@@ -97,3 +100,23 @@ def test_a_shared_file_has_one_digest() -> None:
     assert problems(manifest(detectors=(other,))) == [
         "file 'members/cnn.onnx' is named twice, with different sha256 or bytes"
     ]
+
+
+def test_a_version_is_shown_with_its_detectors_and_extras(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    with repository.stage("digits") as staging:
+        content = staging.add("members/cnn.onnx", b"shared by all")
+        shared: dict[str, Any] = {"file": content.file, "sha256": content.sha256, "bytes": content.bytes}
+        golden = staging.add("golden.npz", b"rows")
+        staging.publish(
+            manifest(
+                members=(member("cnn", content, **shared),),
+                detectors=(detector(family="kmeans", **shared),),
+                extras=(extra(**shared),),
+                golden=Golden(file=golden.file, sha256=golden.sha256, bytes=golden.bytes, rows=1),
+            )
+        )
+    words = [line.split() for line in version_text(show_version(repository, "digits", 3)).splitlines()]
+    told = {line[0]: line[1:] for line in words if len(line) > 4}
+    assert told["stranger"][:3] == ["kmeans", "detector", "1"]
+    assert told["transcript"][:2] == ["-", "extra"]
