@@ -101,7 +101,7 @@ def table() -> Dataset:
     return Dataset(rows, ("a", "b"), inputs, context=context)
 
 
-@pytest.mark.parametrize("tag", list(QUICK))
+@pytest.mark.parametrize("tag", ["kmeans", "isolation_forest"])
 def test_a_table_s_categories_are_words_to_the_graph_and_unknown_ones_are_strange(tag: str) -> None:
     data = table()
     parts = split(data.rows, SplitSpec(folds=0, golden=5, test=0.2, fusion=0.2), 0, data.classes)

@@ -37,6 +37,7 @@ def test_random_rows_are_within_the_range_and_of_the_same_kind() -> None:
     found = random_rows({"x": X, "whole": whole, "words": WORDS}, seed=0)
     assert found["x"].min() >= X.min()
     assert found["x"].max() <= X.max()
-    assert (found["whole"].dtype, found["whole"].shape) == (np.uint8, (10, 3))
+    assert found["whole"].dtype == np.uint8
+    assert found["whole"].shape == (10, 3)
     assert set(found["words"].ravel()) <= set(WORDS.ravel())
     assert found["x"].dtype == np.float32

@@ -15,10 +15,10 @@ from sklearn.datasets import load_digits
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.splits import Split, SplitSpec, split
 from exporter.errors import ConversionError
-from exporter.families.base import Family, Setting, Training
+from exporter.families.base import Family, Setting, Training, names_of
 from exporter.families.groups import BatchEnsemble, DeepEnsemble, MultiHead
 from exporter.inference import Graph
-from exporter.jobs import FINAL, Job, Made, names_of, run_job
+from exporter.jobs import FINAL, Job, Made, run_job
 from exporter.work import WorkFolder
 from model_repo import Input
 
