@@ -42,8 +42,9 @@ class _Sparse:
     def matrix(self) -> Csr:
         """The matrix. Raises PickleError where a part is missing or of another form."""
         state = self.state if isinstance(self.state, dict) else {}
-        parts = [state.get(name) for name in (b"data", b"indices", b"indptr")]
-        shape = state.get(b"_shape")
+        named = {key.decode("ascii", "replace") if isinstance(key, bytes) else key: state[key] for key in state}
+        parts = [named.get(name) for name in ("data", "indices", "indptr")]
+        shape = named.get("_shape")
         if not all(isinstance(part, PlainArray) for part in parts) or not isinstance(shape, tuple) or len(shape) != 2:
             raise PickleError("holds a sparse matrix of an unknown form")
         data, indices, indptr = (part.array() for part in parts if isinstance(part, PlainArray))
@@ -57,11 +58,25 @@ class _Lists(dict[Any, Any]):
         super().__init__()
 
 
+class _Encode:
+    """Stands for `_codecs.encode`, by which Python 3 writes bytes into the old protocols."""
+
+    __slots__ = ()  # a pickle can give attributes to what it calls; this takes none
+
+    def __call__(self, text: Any, encoding: Any) -> bytes:
+        if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
+            raise PickleError("holds bytes of an unknown form")
+        return text.encode("latin1")
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
+    ("_codecs", "encode"): _Encode(),
+    ("numpy._core.multiarray", "_reconstruct"): PlainArray,
     ("numpy.core.multiarray", "_reconstruct"): PlainArray,
     ("numpy", "ndarray"): PlainArray,
     ("numpy", "dtype"): PlainDatatype,
     ("scipy.sparse.csr", "csr_matrix"): _Sparse,
+    ("scipy.sparse._csr", "csr_matrix"): _Sparse,
     ("collections", "defaultdict"): _Lists,
     ("__builtin__", "list"): _Lists,
 }

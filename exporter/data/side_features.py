@@ -12,7 +12,7 @@ from exporter.data.columns import Columns
 from exporter.errors import DataError
 
 MOST_CATEGORIES = 64
-"""Text columns with more different values (titles, addresses) are names of rows, not features."""
+"""Text columns with more different values, or one for less than two rows each, are names (titles), not features."""
 
 _YEAR = re.compile(r"(?:\d{1,2}-[A-Za-z]{3}-)?(\d{4})(?:-\d{2}-\d{2})?")
 """01-Jan-1995, 1995-01-01 or 1995."""
@@ -66,7 +66,7 @@ def _features(table: Columns, name: str) -> dict[str, NDArray[np.float32]]:
             raise DataError(f"{table.at(int(wild[0]))}: {name} is {values[wild[0]]!r}, expected a finite number")
         return {name: _scaled(numbers)}
     categories = sorted(set(given))
-    if len(categories) > MOST_CATEGORIES:
+    if len(categories) > min(MOST_CATEGORIES, len(values) // 2):
         return {}
     return {f"{name}={one}": np.array([value == one for value in values], dtype=np.float32) for one in categories}
 
