@@ -19,6 +19,7 @@ from exporter.data.text_files import Columns, Text, first_of, read_texts
 from exporter.data.vectors import token_vectors
 from exporter.data.vocabulary import TokenizerSpec, Windows, context_of, encoder_of, tensor_of, trained
 from exporter.errors import DataError
+from exporter.threads import blas_on_one_thread
 from model_repo import Input, TextInput
 from model_repo.manifest import Name
 
@@ -94,7 +95,8 @@ class Texts(Source, frozen=True, kw_only=True, tag="texts"):
             context |= context_of(file)
             stretches = ids[split.fit].reshape(-1, ids.shape[-1])
             size = int(context[f"{name}.vocabulary"])
-            context[f"{name}.vectors"] = token_vectors(stretches, size, VECTOR_SIZE, seed)
+            with blas_on_one_thread():  # the last bits, and with them the data's digest, would hang on the cores
+                context[f"{name}.vectors"] = token_vectors(stretches, size, VECTOR_SIZE, seed)
         return replace(
             dataset,
             rows=replace(dataset.rows, inputs=inputs),
