@@ -40,7 +40,7 @@ def recipe_schema() -> dict[str, Any]:
         if any(source.domain == domain for source in sources)
     ]
     presets = {name: {"type": "object"} for name in PRESETS}
-    return _portable(
+    schema: dict[str, Any] = _portable(
         {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": "A recipe of tutti export",
@@ -58,6 +58,7 @@ def recipe_schema() -> dict[str, Any]:
             "$defs": definitions,
         }
     )
+    return schema
 
 
 def _portable(tree: Any) -> Any:

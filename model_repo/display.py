@@ -168,7 +168,7 @@ def _tokenizers_table(tokenizers: Sequence[Tokenizer]) -> str:
 
 def _members_table(manifest: Manifest) -> str:
     header = ("MEMBER", "FAMILY", "KIND", "WEIGHT", "TEMPERATURE", "REQUIRED", "SIZE", "SHA256")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             member.name,
             member.family or "",

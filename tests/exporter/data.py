@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from exporter.data.dataset import Dataset, Rows
+from exporter.families.base import Family, Setting, Trained
 from model_repo import Input
+
+
+def trained_alone(family: Family, rows: Rows, setting: Setting) -> Trained:
+    """The family's one member: groups are not meant."""
+    found = family.train(rows, setting)
+    assert not hasattr(found, "predict_each")
+    return found
 
 
 def dataset(

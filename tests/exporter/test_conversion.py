@@ -17,6 +17,7 @@ from exporter.inference import Graph
 from exporter.networks.image.haar import Haar
 from exporter.parity import check_parity
 from exporter.sweep import Sweep
+from tests.exporter.data import trained_alone
 
 pytestmark = pytest.mark.timeout(300)  # the first conversion imports torch and its exporter
 
@@ -53,7 +54,7 @@ def fit(digits: Dataset) -> Rows:
 )
 def test_each_family_becomes_a_normalised_graph_that_answers_alike(family: Family, digits: Dataset, fit: Rows) -> None:
     setting = Setting(digits.inputs, digits.ranges, 10, seed=3)
-    trained = family.train(fit, setting)
+    trained = trained_alone(family, fit, setting)
     data = trained.to_onnx()
     rows = digits.rows.take(np.arange(300, 400))
     check_parity(trained.predict, Graph(data), Sweep.of(rows, digits), trained.kind, trained.tolerance)

@@ -44,7 +44,7 @@ def epoch_of(clips: Clips, rows: int, generator: torch.Generator) -> Iterator[Te
     """Every clip once: indices of about `rows` clips each, similar in length, in random order."""
     order = torch.randperm(len(clips), generator=generator)
     batches: list[Tensor] = []
-    for pool in order.split(rows * _SORTED_BATCHES):
+    for pool in torch.split(order, rows * _SORTED_BATCHES):
         by_length = pool[clips.length[pool].argsort(stable=True)]
         batches += by_length.tensor_split(max(1, len(pool) // rows))
     for place in torch.randperm(len(batches), generator=generator).tolist():

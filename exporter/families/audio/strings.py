@@ -45,8 +45,9 @@ def drawn(
 def _joined(audio: Tensor, samples: Tensor, gaps: Tensor, length: Tensor) -> Tensor:
     """float32 [n, T] of one clip [k, t] after the other, `length` of them in each row, a gap after each."""
     rows = []
+    each = length.tolist()
     for part, size, gap in zip(
-        audio.split(length.tolist()), samples.split(length.tolist()), gaps.split(length.tolist()), strict=True
+        torch.split(audio, each), torch.split(samples, each), torch.split(gaps, each), strict=True
     ):
         pieces = [
             torch.nn.functional.pad(clip[:end], (0, silence))
@@ -58,6 +59,6 @@ def _joined(audio: Tensor, samples: Tensor, gaps: Tensor, length: Tensor) -> Ten
 
 def _ragged(values: Tensor, length: Tensor, width: int) -> Tensor:
     found = values.new_zeros(len(length), width)
-    for row, part in zip(found, values.split(length.tolist()), strict=True):
+    for row, part in zip(found, torch.split(values, length.tolist()), strict=True):
         row[: len(part)] = part
     return found

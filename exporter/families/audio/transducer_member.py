@@ -68,7 +68,7 @@ class TransducerMember(SoundMember):
     @torch.no_grad()
     def transcribe(self, audio: NDArray[np.float32]) -> NDArray[np.int64]:
         """int64 [n, tokens], padded with -1, by torch."""
-        parts = torch.from_numpy(audio).split(_BATCH_ROWS)
+        parts = torch.split(torch.from_numpy(audio), _BATCH_ROWS)
         found: NDArray[np.int64] = torch.cat([self._greedy(part) for part in parts]).numpy()
         return found
 
@@ -103,7 +103,8 @@ def train_transducer(spec: SoundTransducer, rows: Rows, setting: Setting) -> Tra
             single = -each.gather(1, target[:, None])
             several = -module.string_log_likelihood(strings, tokens, length) / length
             choice = nn.functional.cross_entropy(each, target, label_smoothing=training.label_smoothing)
-            return single.mean() + several.mean() + spec.choosing * choice
+            total: Tensor = single.mean() + several.mean() + spec.choosing * choice
+            return total
 
         optimised(module, _batches(clips, spec, setting), steps, loss, training)
     return TransducerMember(module.cpu(), spec, setting)

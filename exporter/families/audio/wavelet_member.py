@@ -78,7 +78,7 @@ def train_wavelet(spec: SoundWavelet, rows: Rows, setting: Setting) -> WaveletMe
     # By length, so that a batch is little padding.
     order = clips.length.argsort(stable=True)
     x, y = [], []
-    for index in order.split(_BATCH_ROWS):
+    for index in torch.split(order, _BATCH_ROWS):
         audio, length, target = clips.taken(index)
         copies = [distorted(audio, length, spec.distortion, generator)[0] for _ in range(spec.copies)]
         x += [features(part.numpy()) for part in (audio, *copies)]

@@ -95,7 +95,8 @@ def mel_bank(sample_rate: int, window: int, bands: int) -> NDArray[np.float32]:
     rising = (frequency - low) / np.maximum(centre - low, least) + np.maximum(0, 1 - (centre - low) / least)
     falling = (high - frequency) / np.maximum(high - centre, least) + np.maximum(0, 1 - (high - centre) / least)
     weight = np.clip(np.minimum(rising, falling), 0, 1)
-    return (weight / weight.sum(axis=0)).astype(np.float32)
+    bank: NDArray[np.float32] = (weight / weight.sum(axis=0)).astype(np.float32)
+    return bank
 
 
 def _mel(hertz: float) -> float:

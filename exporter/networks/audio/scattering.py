@@ -67,7 +67,8 @@ class Scattering(nn.Module):
         mean = self.parts(frames, length)
         loud, fast = mean[:, :, : self.bands], mean[:, :, self.bands :]
         floor = (_FLOOR * loud.amax(dim=(1, 2), keepdim=True)).clamp(min=_TINY)
-        return fast / (loud + floor).repeat_interleave(len(MODULATIONS_HZ), dim=2)
+        ratios: Tensor = fast / (loud + floor).repeat_interleave(len(MODULATIONS_HZ), dim=2)
+        return ratios
 
 
 def modulus(signal: Tensor, filters: Tensor, stride: int) -> Tensor:
@@ -103,4 +104,5 @@ def gaussian(deviation: float, rate: float) -> NDArray[np.float32]:
     """float32 [1, 1, taps] of sum 1."""
     half = int(np.ceil(3 * deviation * rate))
     shape = np.exp(-0.5 * (np.arange(-half, half + 1) / (deviation * rate)) ** 2)
-    return (shape / shape.sum())[None, None].astype(np.float32)
+    kernel: NDArray[np.float32] = (shape / shape.sum())[None, None].astype(np.float32)
+    return kernel

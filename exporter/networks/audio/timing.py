@@ -48,8 +48,8 @@ class Reader(nn.GRU):
             found: Tensor = super().forward(frames)[0]
             return found
         sequence = frames.transpose(0, 1)
-        weights = [_onnx_order(self.weight_ih_l0), _onnx_order(self.weight_hh_l0)]
-        bias = torch.cat([_onnx_order(self.bias_ih_l0), _onnx_order(self.bias_hh_l0)], dim=1)
+        first, state, bias_of_first, bias_of_state = (_onnx_order(entry) for entry in self.all_weights[0])
+        weights, bias = [first, state], torch.cat([bias_of_first, bias_of_state], dim=1)
         states: Tensor = torch.onnx.ops.symbolic(
             "GRU",
             [sequence, *weights, bias],

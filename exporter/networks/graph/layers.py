@@ -50,11 +50,13 @@ def fit_gcn(spec: Gcn, rows: Rows, setting: Setting) -> NodeAnswers:
 
         def hidden() -> Tensor:
             inputs = thinned(x, spec.dropout) if net.training else x
-            return torch.sparse.mm(spread, torch.sparse.mm(inputs, net.first.weight)) + net.first.bias
+            found: Tensor = torch.sparse.mm(spread, torch.sparse.mm(inputs, net.first.weight)) + net.first.bias
+            return found
 
         def forward() -> Tensor:
             active = nn.functional.dropout(hidden().relu(), spec.dropout, net.training)
-            return torch.sparse.mm(spread, active @ net.second.weight.T) + net.second.bias
+            found: Tensor = torch.sparse.mm(spread, active @ net.second.weight.T) + net.second.bias
+            return found
 
         answers = fit_nodes(net, [net.first.weight], forward, labelled(rows), spec.training)
     with torch.no_grad():
@@ -148,7 +150,8 @@ def fit_sage(spec: GraphSage, rows: Rows, setting: Setting) -> NodeAnswers:
         def hidden() -> Tensor:
             inputs = thinned(x, spec.dropout) if net.training else x
             near = torch.sparse.mm(mean, torch.sparse.mm(inputs, net.near.weight))
-            return (torch.sparse.mm(inputs, net.own.weight) + near + net.own.bias).relu()
+            found: Tensor = (torch.sparse.mm(inputs, net.own.weight) + near + net.own.bias).relu()
+            return found
 
         def forward() -> Tensor:
             active = nn.functional.dropout(hidden(), spec.dropout, net.training)

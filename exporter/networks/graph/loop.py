@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -13,18 +14,20 @@ from exporter.families.graph.training import NodeTraining
 
 
 def fit_nodes(
-    module: nn.Module, first: list[nn.Parameter], forward: Callable[[], Tensor], labelled: tuple[NDArray, NDArray],
+    module: nn.Module,
+    first: list[nn.Parameter],
+    forward: Callable[[], Tensor],
+    labelled: tuple[NDArray[Any], NDArray[Any]],
     training: NodeTraining,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The logits [N, C] of the trained module; weight decay is of the parameters in `first` alone.
 
     Adam at one rate, as Kipf and Welling (2017) train. Raises TrainingError where the loss is not finite.
     """
     node, target = (torch.from_numpy(part) for part in labelled)
     others = [entry for entry in module.parameters() if all(entry is not one for one in first)]
-    optimiser = torch.optim.Adam(
-        [{"params": first, "weight_decay": training.weight_decay}, {"params": others}], lr=training.learning_rate
-    )
+    groups: list[dict[str, Any]] = [{"params": first, "weight_decay": training.weight_decay}, {"params": others}]
+    optimiser = torch.optim.Adam(groups, lr=training.learning_rate)
     module.train()
     for epoch in range(training.epochs):
         loss = nn.functional.cross_entropy(forward()[node], target)

@@ -60,5 +60,5 @@ def _solved(other: Floats, value: Floats, rated: Floats, regularisation: float) 
     normal = (rated @ squares).reshape(-1, dimensions, dimensions)
     pull = regularisation * np.sqrt(np.maximum(rated.sum(axis=1), 1.0))
     normal += pull[:, None, None] * np.eye(dimensions)
-    found: Floats = np.linalg.solve(normal, (value @ other)[:, :, None])[:, :, 0]
-    return found
+    found = np.linalg.solve(normal, (value @ other)[:, :, None])[:, :, 0]
+    return found.astype(np.float64)

@@ -65,7 +65,8 @@ class Towers(nn.Module):
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         u, i = self.user(user), self.item(item)
-        return (self.dropout(u[:, :-1]) * i[:, :-1]).sum(dim=1) + u[:, -1] + i[:, -1]
+        rating: Tensor = (self.dropout(u[:, :-1]) * i[:, :-1]).sum(dim=1) + u[:, -1] + i[:, -1]
+        return rating
 
 
 class _Column(nn.Module):

@@ -113,7 +113,8 @@ def test_single_likelihoods_are_the_sum_over_all_paths() -> None:
 def searched(module: Transducer, audio: Tensor, most: int) -> list[int]:
     """The greedy search as papers write it: frame by frame, until a blank, for one clip [T]."""
     heard, length = module.encode(audio[None])
-    state, found = module.start(heard), []
+    state = module.start(heard)
+    found: list[int] = []
     for t in range(int(length)):
         while len(found) < most:
             token = int(module.log_probabilities(heard[:, t : t + 1], module.said(state)).argmax())

@@ -11,8 +11,10 @@ from exporter.families import Family
 from exporter.families.base import Setting, Trained
 from exporter.families.graph import Embedding, Gcn, GraphSage, Linear, NodeTraining, Propagation, Tree
 from exporter.inference import Graph as OnnxGraph
-from exporter.parity import Sweep, check_parity
+from exporter.parity import check_parity
+from exporter.sweep import Sweep
 from server.runtime.calibration import calibrate
+from tests.exporter.data import trained_alone
 from tests.exporter.graph.samples import graph, write
 
 QUICK = NodeTraining(epochs=60, learning_rate=0.02)
@@ -37,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def trained(data: Dataset) -> dict[str, Trained]:
-    return {name: family.train(part(data, 0), setting(data)) for name, family in FAMILIES.items()}
+    return {name: trained_alone(family, part(data, 0), setting(data)) for name, family in FAMILIES.items()}
 
 
 def setting(data: Dataset) -> Setting:
@@ -102,7 +104,7 @@ def test_onnx_answers_alike(name: str, trained: dict[str, Trained], data: Datase
 @pytest.mark.parametrize("family", [Gcn(hidden=4, training=NodeTraining(epochs=3)), Embedding(dimensions=4)])
 def test_a_seed_gives_the_same_answers(family: Family, data: Dataset) -> None:
     rows = part(data, 0)
-    one, two = (family.train(rows, setting(data)).predict(rows.inputs) for _ in range(2))
+    one, two = (trained_alone(family, rows, setting(data)).predict(rows.inputs) for _ in range(2))
     assert np.array_equal(one, two)
 
 
@@ -110,7 +112,7 @@ def test_a_class_without_rows_is_improbable_and_no_forest_grows(data: Dataset) -
     fit = part(data, 0)
     two = fit.take(np.flatnonzero(fit.target != 2))
     for name in ("linear", "walks", "propagation"):
-        member = FAMILIES[name].train(two, setting(data))
+        member = trained_alone(FAMILIES[name], two, setting(data))
         assert calibrate(member.predict(part(data, 1).inputs), member.kind)[:, 2].max() < 1e-2
     with pytest.raises(TrainingError, match="the rows have 2 of 3 classes"):
         FAMILIES["forest"].train(two, setting(data))

@@ -14,7 +14,9 @@ from exporter.families.pairs import Baseline, Collaborative, Factors, Popularity
 from exporter.inference import Graph
 from exporter.networks.pairs.ids import IdPlaces
 from exporter.networks.pairs.neighbourhood import correlations
-from exporter.parity import Sweep, check_parity
+from exporter.parity import check_parity
+from exporter.sweep import Sweep
+from tests.exporter.data import trained_alone
 from tests.exporter.pairs.samples import FIRST, ITEMS, USERS, ratings, write_csv
 
 QUICK = Training(epochs=8, batch_rows=64, learning_rate=0.02, weight_decay=0.1)
@@ -51,7 +53,7 @@ def rated(member: Trained, *pairs: tuple[int, int, int]) -> list[float]:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: f"{family.family}-{getattr(family, 'by', '')}")
 def test_each_family_learns_and_answers_alike_as_onnx(family: Family, data: Dataset) -> None:
     fit, test = parts(data)
-    member = family.train(fit, setting(data))
+    member = trained_alone(family, fit, setting(data))
     values = member.predict(test.inputs)[:, 0]
     error = np.sqrt(np.square(values - test.target).mean())
     assert error < 0.95 * test.target.std()
@@ -70,7 +72,9 @@ def test_each_family_learns_and_answers_alike_as_onnx(family: Family, data: Data
 
 def test_an_unknown_user_gets_the_films_own_mean_and_an_unknown_film_the_users(data: Dataset) -> None:
     fit, _ = parts(data)
-    member = Popularity(baseline=Baseline(item_shrinkage=0.0, user_shrinkage=0.0, periods=1)).train(fit, setting(data))
+    member = trained_alone(
+        Popularity(baseline=Baseline(item_shrinkage=0.0, user_shrinkage=0.0, periods=1)), fit, setting(data)
+    )
     best, worst = (
         max(range(1, ITEMS + 1), key=lambda item: sign * fit.target[fit.inputs["item"] == item].mean())
         for sign in (1, -1)

@@ -28,5 +28,5 @@ def ledger(members: dict[str, Floats], y: NDArray[np.int64]) -> Ledger:
     """Their answers as a ledger of fusion rows."""
     rows = np.arange(len(y), dtype=np.int64)
     outputs = tuple(p.astype(np.float32) for p in members.values())
-    kinds: tuple[Kind, ...] = ("probabilities",) * len(members)
+    kinds: tuple[Kind, ...] = tuple("probabilities" for _ in members)
     return Ledger(tuple(members), kinds, rows, y, np.full(len(y), -1, dtype=np.int64), outputs)

@@ -20,6 +20,7 @@ from exporter.inference import Graph
 from exporter.networks.text.bag import Features
 from exporter.parity import check_parity
 from exporter.sweep import Sweep
+from tests.exporter.data import trained_alone
 from tests.exporter.text.data import Prepared, prepared
 
 QUICK = TextTraining(epochs=4, learning_rate=8e-3)
@@ -43,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def on_windows(family: Family) -> Family:
     import msgspec
 
-    return msgspec.structs.replace(family, tokens="windows")  # type: ignore[call-arg]  # every one of them has it
+    return msgspec.structs.replace(family, tokens="windows")  # every one of them has it
 
 
 def test_every_family_is_in_the_list_of_its_domain() -> None:
@@ -52,7 +53,7 @@ def test_every_family_is_in_the_list_of_its_domain() -> None:
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_member_learns_and_its_graph_computes_the_same(name: str, data: Prepared) -> None:
-    trained = FAMILY[name].train(data.fit, data.setting())
+    trained = trained_alone(FAMILY[name], data.fit, data.setting())
     graph = Graph(trained.to_onnx())
     assert graph.inputs == ("tokens",)
     answers = graph(data.held.inputs)
@@ -64,7 +65,7 @@ def test_a_member_learns_and_its_graph_computes_the_same(name: str, data: Prepar
 
 @pytest.mark.parametrize("name", ["linear", "cnn", "bert"])
 def test_a_member_over_windows_learns_and_its_graph_computes_the_same(name: str, data: Prepared) -> None:
-    trained = on_windows(FAMILY[name]).train(data.fit, data.setting())
+    trained = trained_alone(on_windows(FAMILY[name]), data.fit, data.setting())
     graph = Graph(trained.to_onnx())
     assert graph.inputs == ("windows",)
     assert (graph(data.held.inputs).argmax(axis=1) == data.held.target).mean() > 0.9
@@ -74,7 +75,7 @@ def test_a_member_over_windows_learns_and_its_graph_computes_the_same(name: str,
 
 @pytest.mark.parametrize("name", ["linear", "gru", "recursive"])
 def test_the_same_seed_gives_the_same_member(name: str, data: Prepared) -> None:
-    first, again = (FAMILY[name].train(data.fit, data.setting(7)).predict(data.held.inputs) for _ in range(2))
+    first, again = (trained_alone(FAMILY[name], data.fit, data.setting(7)).predict(data.held.inputs) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
