@@ -32,8 +32,10 @@ class Cnn(Family, frozen=True, kw_only=True, tag="cnn"):
         from exporter.networks.image.trunk import Trunk, TrunkClassifier
 
         frame, columns, structure = frame_of(setting), setting.columns, self.structure
-        if structure == "shallow":
-            shallow = lambda: ConvolutionalNetwork(frame, columns, self.width, self.dropout)  # noqa: E731
-            return train_classifier(shallow, rows, setting, self.training)
-        trunk = lambda: Trunk(structure, frame, rows, self.width)  # noqa: E731
-        return train_classifier(lambda: TrunkClassifier(trunk(), columns, self.dropout), rows, setting, self.training)
+
+        def network() -> ConvolutionalNetwork | TrunkClassifier:
+            if structure == "shallow":
+                return ConvolutionalNetwork(frame, columns, self.width, self.dropout)
+            return TrunkClassifier(Trunk(structure, frame, rows, self.width), columns, self.dropout)
+
+        return train_classifier(network, rows, setting, self.training)

@@ -42,7 +42,7 @@ def train_linear(spec: Linear, rows: Rows, setting: Setting) -> TorchMember:
 
 @torch.no_grad()
 def _made(features: nn.Module, images: Tensor, device: str) -> Tensor:
-    return torch.cat([features(part.to(device)) for part in images.split(_BATCH_ROWS)])
+    return torch.cat([features(part.to(device)) for part in torch.split(images, _BATCH_ROWS)])
 
 
 def _fit(head: nn.Linear, x: Tensor, target: Tensor, spec: Linear) -> None:

@@ -35,13 +35,26 @@ class Retrieval(Family, frozen=True, kw_only=True, tag="retrieval"):
         """A member with probabilities. Raises TrainingError where the images are too small for the structure."""
         from exporter.families.torch_member import TorchMember, cross_entropy, train_module
         from exporter.networks.image.pixels import frame_of
-        from exporter.networks.image.retrieval import NeighbourIndex, ProxyClassifier, contrastive_loss, embedding_of
+        from exporter.networks.image.retrieval import (
+            Embedding,
+            NeighbourIndex,
+            ProxyClassifier,
+            TrunkEmbedding,
+            contrastive_loss,
+            embedding_of,
+        )
 
         frame, columns, contrast = frame_of(setting), setting.columns, self.contrast
-        build = lambda: embedding_of(self.structure, frame, rows, self.width, self.dimensions)  # noqa: E731
+
+        def build() -> Embedding | TrunkEmbedding:
+            return embedding_of(self.structure, frame, rows, self.width, self.dimensions)
+
+        def build_with_proxies() -> ProxyClassifier:
+            return ProxyClassifier(build(), self.dimensions, columns, contrast)
+
         if self.loss == "proxies":
-            drawn = lambda: ProxyClassifier(build(), self.dimensions, columns, contrast)  # noqa: E731
-            embedding = train_module(drawn, rows, setting, self.training, cross_entropy).get_submodule("embedding")
+            trained = train_module(build_with_proxies, rows, setting, self.training, cross_entropy)
+            embedding = trained.get_submodule("embedding")
         else:
             embedding = train_module(build, rows, setting, self.training, contrastive_loss(contrast))
         index = NeighbourIndex(

@@ -54,12 +54,14 @@ def test_binary_batches(tmp_path: Path) -> None:
 
 def test_compact_files_with_pixels_and_with_jpeg(tmp_path: Path) -> None:
     first, labels = photographs(ROWS, 1)
-    np.savez(tmp_path / "train_a.npz", images=first, labels=np.uint8(labels), class_names=np.array(CLASSES))
+    np.savez(
+        tmp_path / "train_a.npz", images=first, labels=np.array(labels, dtype=np.uint8), class_names=np.array(CLASSES)
+    )
     files = [jpeg(image) for image in photographs(ROWS, 2)[0]]
     offsets = np.cumsum([0, *map(len, files)])
     bytes_ = np.frombuffer(b"".join(files), dtype=np.uint8)
-    np.savez(tmp_path / "train_b.npz", jpeg=bytes_, offsets=offsets, labels=np.uint8(labels))
-    np.savez(tmp_path / "test.npz", images=photographs(ROWS, 3)[0], labels=np.uint8(labels))
+    np.savez(tmp_path / "train_b.npz", jpeg=bytes_, offsets=offsets, labels=np.array(labels, dtype=np.uint8))
+    np.savez(tmp_path / "test.npz", images=photographs(ROWS, 3)[0], labels=np.array(labels, dtype=np.uint8))
     found = loaded(tmp_path)
     images = found.rows.inputs["image"]
     assert np.array_equal(images[:ROWS], first)
@@ -74,9 +76,9 @@ def test_a_limit_takes_the_first_of_each_class_and_decodes_no_more(tmp_path: Pat
         tmp_path / "train.npz",
         jpeg=np.frombuffer(b"".join(files), dtype=np.uint8),
         offsets=np.cumsum([0, *map(len, files)]),
-        labels=np.uint8(labels),
+        labels=np.array(labels, dtype=np.uint8),
     )
-    np.savez(tmp_path / "test.npz", images=images, labels=np.uint8(labels))
+    np.savez(tmp_path / "test.npz", images=images, labels=np.array(labels, dtype=np.uint8))
     found = loaded(tmp_path, train_rows=10, test_rows=10)
     assert found.rows.target.tolist() == [*range(10), *range(10)]
     with pytest.raises(DataError, match=r"train\.npz, row 10: is no PNG or JPEG image"):

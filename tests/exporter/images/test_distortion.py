@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from exporter.distortion import channels_last, distorted
 from exporter.families.base import Augmentation
 
-STILL = {"degrees": 0.0, "scale": 0.0, "shift_px": 0.0, "shear": 0.0}
+STILL = Augmentation(degrees=0.0, scale=0.0, shift_px=0.0, shear=0.0)
 LAYOUTS = {"grey": (4, 10, 12), "planes": (4, 3, 10, 12), "pixels": (4, 10, 12, 3)}
 
 
@@ -26,7 +27,7 @@ def as_pixels(found: Tensor) -> Tensor:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_flip_mirrors_some_rows_and_leaves_the_others(layout: str) -> None:
     given = images(layout).to(torch.uint8)
-    found = distorted(given, Augmentation(**STILL, flip=True), torch.Generator().manual_seed(1))
+    found = distorted(given, replace(STILL, flip=True), torch.Generator().manual_seed(1))
     assert found.dtype == given.dtype
     before, after = as_pixels(given), as_pixels(found)
     mirrored = [torch.equal(row, old.flip(1)) for row, old in zip(after, before, strict=True)]
@@ -39,7 +40,7 @@ def test_a_flip_mirrors_some_rows_and_leaves_the_others(layout: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_crop_moves_by_whole_pixels_and_repeats_the_border(layout: str) -> None:
     given = images(layout).float()
-    found = distorted(given, Augmentation(**STILL, crop_px=2), torch.Generator().manual_seed(1))
+    found = distorted(given, replace(STILL, crop_px=2), torch.Generator().manual_seed(1))
     before, after = as_pixels(given), as_pixels(found)
     high, wide = before.shape[1:3]
     for old, row in zip(before, after, strict=True):
@@ -65,4 +66,4 @@ def test_affine_changes_keep_bytes_bytes(layout: str) -> None:
 
 def test_no_bound_changes_nothing() -> None:
     given = images("pixels")
-    assert distorted(given, Augmentation(**STILL), torch.Generator()) is given
+    assert distorted(given, STILL, torch.Generator()) is given
