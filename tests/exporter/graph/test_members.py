@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from exporter.families.graph import Embedding, Gcn, GraphSage, Linear, NodeTrain
 from exporter.inference import Graph as OnnxGraph
 from exporter.parity import check_parity
 from exporter.sweep import Sweep
+from exporter.threads import one_thread
 from server.runtime.calibration import calibrate
 from tests.exporter.data import trained_alone
 from tests.exporter.graph.samples import graph, write
@@ -30,6 +33,13 @@ FAMILIES = {
 }
 CONVERTED = ("gcn", "sage", "walks", "forest")
 """One of each kind of graph; an export takes some seconds each."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone() -> Iterator[None]:
+    """As trainings run: on one thread, so that none waits for another."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from exporter.networks.pairs.ids import IdPlaces
 from exporter.networks.pairs.neighbourhood import correlations
 from exporter.parity import check_parity
 from exporter.sweep import Sweep
+from exporter.threads import one_thread
 from tests.exporter.data import trained_alone
 from tests.exporter.pairs.samples import FIRST, ITEMS, USERS, ratings, write_csv
 
@@ -28,6 +31,13 @@ FAMILIES = [
     Popularity(),
 ]
 NOBODY = 10**15
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone() -> Iterator[None]:
+    """As trainings run: on one thread, so that none waits for another."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
