@@ -17,8 +17,8 @@ class Vit(Family, frozen=True, kw_only=True, tag="vit"):
     patch: Count = 2
     """Side in pixels; a power of 2 for the pooled stem."""
     width: Count = 32
-    """Model dimension; a multiple of `heads`."""
-    heads: Count = 4
+    """Model dimension; a multiple of `attention_heads`."""
+    attention_heads: Count = 4
     layers: Count = 2
     dropout: Share = 0.05
     training: Training = Training(
@@ -33,6 +33,6 @@ class Vit(Family, frozen=True, kw_only=True, tag="vit"):
         from exporter.networks.image.pixels import frame_of
 
         frame = frame_of(setting)
-        shape = (self.stem, self.patch, self.width, self.heads, self.layers)
+        shape = (self.stem, self.patch, self.width, self.attention_heads, self.layers)
         build = lambda: VisionTransformer(frame, setting.columns, *shape, self.dropout)  # noqa: E731
         return train_classifier(build, rows, setting, self.training)

@@ -30,7 +30,7 @@ class VisionTransformer(nn.Module):
         if frame.height % patch or frame.width % patch:
             raise TrainingError(f"patch is {patch}, which does not divide {frame.width} × {frame.height}")
         if width % heads:
-            raise TrainingError(f"width is {width}, which is no multiple of heads, {heads}")
+            raise TrainingError(f"width is {width}, which is no multiple of attention_heads, {heads}")
         self.stem = nn.Sequential(Pixels(frame), *_STEMS[stem](frame.channels, patch, width))
         patches = (frame.height // patch) * (frame.width // patch)
         self.position = nn.Parameter(torch.randn(1, patches, width) * 0.02)

@@ -24,7 +24,7 @@ MEMBERS: dict[str, Family] = {
     "deep": Cnn(structure="deep", width=8, dropout=0.1, training=QUICK),
     "residual": Cnn(structure="residual", width=8, dropout=0.1, training=QUICK),
     "separable": Cnn(structure="separable", width=8, dropout=0.1, training=QUICK),
-    "vit": Vit(stem="pooled", patch=8, width=16, heads=2, layers=1, training=QUICK),
+    "vit": Vit(stem="pooled", patch=8, width=16, attention_heads=2, layers=1, training=QUICK),
     "linear": Linear(patches=24),
     "pca": Pca(components=20, hidden=0, training=Training(epochs=20, batch_rows=16)),
     "trees": Tree(trees=6, copies=1, augmentation=PHOTOGRAPH),

@@ -1,0 +1,25 @@
+"""The shipped recipe of photographs, under every preset."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.catalogue import find_recipe
+from exporter.data import Cifar10, ImageFolder
+from exporter.recipe import PRESETS, read_recipe
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_table_of_the_recipe_is_one_member_of_its_own_name(preset: str) -> None:
+    """A transformer's field called heads once made four members of it."""
+    recipe = read_recipe(find_recipe("cifar10"), preset)
+    assert list(recipe.voters) == list(recipe.members)
+    assert {"deep", "residual", "separable", "vit", "pca", "patches", "wavelet", "retrieval"} <= set(recipe.members)
+    assert isinstance(recipe.data, Cifar10)
+
+
+def test_the_recipe_takes_a_folder_of_larger_images_too() -> None:
+    recipe = read_recipe(find_recipe("cifar10"), "fast", ["data.source=images", "data.size=64", "name=flowers"])
+    assert isinstance(recipe.data, ImageFolder)
+    assert recipe.data.size == 64
+    assert recipe.data.train_rows == 11_000
