@@ -189,10 +189,9 @@ def test_the_ledger_is_in_the_version_and_refits_without_training(
     first, second = (Repository(tmp_path / "models").manifest("small", version) for version in (1, 2))
     assert second.members[0].sha256 == first.members[0].sha256
     assert second.ledger is not None
-    # The data once more instead of the rows that the version keeps: its digest is compared, its rows are the same.
     forest = run.folder / "models" / "small" / "1" / first.members[1].file
     again = ["--version", "2", "--member", f"forest={forest}", "--classes-of", "forest=0,1,2,3,4,5,6,7,8,9"]
-    assert refit([*words, *again, "--data", str(tmp_path)]) == 0
+    assert refit([*words, *again]) == 0
     capsys.readouterr()
     third = Repository(tmp_path / "models").manifest("small", 3)
     assert third.members[2].sha256 == first.members[1].sha256
