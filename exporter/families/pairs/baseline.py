@@ -8,8 +8,8 @@ from exporter.families.base import Count, NotNegative, Rate, Spec
 class Baseline(Spec, frozen=True, kw_only=True):
     """Mean, user, item, the item's popularity over time, and the mood of the user's sitting.
 
-    Shrinkages are in ratings: so many ratings of the average pull against a user's or an item's own. They and the
-    rest were chosen on held-out training rows of MovieLens-100K.
+    Shrinkages are in ratings: so many ratings of the average pull against a user's or an item's own. The
+    defaults suit MovieLens-100K (docs/recipes/recommend.md).
     """
 
     user_shrinkage: NotNegative = 5.0

@@ -19,7 +19,7 @@ def ratings(seed: int = 0, share: float = 0.6) -> Ratings:
     """user, item, rating, timestamp [n, 4]; ids start at 1, a user rates in one sitting."""
     random = np.random.default_rng(seed)
     taste, kind = random.normal(size=(USERS, 2)), random.normal(size=(ITEMS, 2))
-    score = 3.2 + 0.8 * taste @ kind.T + random.normal(0, 0.5, ITEMS)
+    score = 3.2 + 0.4 * taste @ kind.T + random.normal(0, 1.0, ITEMS)
     user, item = np.nonzero(random.random((USERS, ITEMS)) < share)
     value = np.clip(np.round(score[user, item] + random.normal(0, 0.3, len(user))), 1, 5)
     time = FIRST + user * 90_000 + random.integers(0, 900, len(user))
