@@ -45,7 +45,7 @@ def fit(digits: Dataset) -> Rows:
         Pca(components=10, hidden=8, training=QUICK),
         Wavelet(hidden=8, training=QUICK),
         Retrieval(width=4, training=QUICK),
-        Vit(width=8, heads=2, layers=1, training=QUICK),
+        Vit(width=8, attention_heads=2, layers=1, training=QUICK),
         Tree(trees=5),
         Tree(algorithm="random_forest", trees=5),
         Tree(algorithm="extra_trees", trees=5),
