@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.families.base import Setting, Trained
 from exporter.families.text.fitting import fit_texts, token_counts, trimmed
@@ -18,6 +19,7 @@ from exporter.networks.text.classifier import Classifier, Encoder
 from exporter.training import seeded
 
 _BATCH_ROWS = 64
+_EXAMPLE_LENGTH = 12
 
 Build = Callable[[Reading], Encoder]
 """The encoder for what is read, its weights drawn from torch's global generator."""
@@ -29,6 +31,11 @@ class TextMember(TorchMember):
     def __init__(self, module: nn.Module, setting: Setting, tokens: str) -> None:
         super().__init__(module, setting, "logits", (tokens,))
         self._tokens = tokens
+        self._longest = reading_of(setting, tokens).max_tokens
+
+    def to_onnx(self) -> bytes:
+        """The module as ONNX, traced at a length that it can read. Raises ConversionError."""
+        return to_onnx(self.module, self._inputs, self.kind, self._columns, min(_EXAMPLE_LENGTH, self._longest))
 
     @torch.no_grad()
     def predict(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
