@@ -197,7 +197,7 @@ class Imdb(Texts, frozen=True, kw_only=True, tag="imdb"):
     )
     ignored: tuple[str, ...] = ("unsup",)
     tokenizers: dict[Name, TokenizerSpec] = msgspec.field(
-        default_factory=lambda: {"windows": TokenizerSpec(max_tokens=128, windows=Windows(stride=112, most=6))}
+        default_factory=lambda: {"tokens": TokenizerSpec(max_tokens=128, windows=Windows(stride=112, most=6))}
     )
 
 
