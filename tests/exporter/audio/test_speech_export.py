@@ -14,7 +14,8 @@ from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests.exporter.audio.samples import WORDS, word, write_folder
 
-pytestmark = pytest.mark.timeout(900)
+# Minutes of training: the transducer has to learn before it can be asked for a transcript.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.soak]
 
 RECIPE = """
 name = "words"
@@ -23,7 +24,7 @@ task = "classification"
 source = "speech"
 labels = ["zero", "one", "two"]
 [split]
-fusion = 0.2
+fusion = 0.4
 golden = 3
 folds = 0
 [fusion]
@@ -33,15 +34,16 @@ accuracy = 0.9
 best_single = false
 [members.transducer]
 family = "transducer"
-hidden = 16
+hidden = 24
+dropout = 0
 string_rows = 8
 joining = {tokens = [1, 3]}
 transcript_tokens = 3
-training = {epochs = 20, batch_rows = 8, learning_rate = 0.02}
+training = {epochs = 80, batch_rows = 8, learning_rate = 0.01}
 [members.wavelet]
 family = "wavelet"
-algorithm = "extra_trees"
-trees = 20
+leaves = 4
+trees = 15
 segments = 3
 parts = 1
 copies = 1
@@ -51,7 +53,7 @@ copies = 1
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("words")
-    data = write_folder(folder / "recordings", 20).parent
+    data = write_folder(folder / "recordings", 24).parent
     (folder / "words.toml").write_text(RECIPE)
     arguments = [str(folder / "words.toml"), "--data", str(data), "--repository", str(folder / "models"),
                  "--report", str(folder / "report"), "--workers", "1"]  # fmt: skip
@@ -72,7 +74,7 @@ def test_the_version_offers_a_transcript_and_reports_its_errors(models: Path) ->
     (extra,) = manifest.extras
     assert (extra.name, extra.datatype, extra.shape) == ("transcript", "INT64", (-1, 3))
     members = manifest.report["members"]
-    assert members["transducer"]["token_error_rate"] < 0.5
+    assert members["transducer"]["token_error_rate"] < 0.3
     assert "token_error_rate" not in members["wavelet"]
     assert [member.family for member in manifest.members] == ["transducer", "wavelet"]
 
