@@ -14,8 +14,7 @@ from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests.exporter.audio.samples import WORDS, word, write_folder
 
-# Minutes of training: the transducer has to learn before it can be asked for a transcript.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.soak]
+pytestmark = pytest.mark.timeout(900)
 
 RECIPE = """
 name = "words"
