@@ -13,6 +13,7 @@ from typing import get_args
 
 import numpy as np
 
+from exporter.arguments import UsageError, name_values
 from exporter.errors import BundleError
 from exporter.publishing.assembly import Wishes
 from exporter.publishing.publish import Published, publish
@@ -28,10 +29,6 @@ RULES: Mapping[str, Fusion] = {
     "reciprocal_rank": ReciprocalRank(),
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
-class UsageError(Exception):
-    """An argument cannot be used; one line."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -81,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _publish(arguments: argparse.Namespace) -> Published:
-    paths = {name: Path(file) for name, file in _pairs("--member", arguments.member).items()}
+    paths = {name: Path(file) for name, file in name_values("--member", arguments.member).items()}
     for what, name in (("NAME", arguments.name), *(("--member", member) for member in paths)):
         if not _NAME.fullmatch(name):
             raise UsageError(
@@ -107,20 +104,8 @@ def _publish(arguments: argparse.Namespace) -> Published:
     )
 
 
-def _pairs(flag: str, words: Sequence[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"{flag}: '{word}' given, expected NAME=…")
-        if name in pairs:
-            raise UsageError(f"{flag}: '{name}' is given twice")
-        pairs[name] = value
-    return pairs
-
-
 def _of_members(flag: str, words: Sequence[str], paths: Mapping[str, Path]) -> dict[str, str]:
-    pairs = _pairs(flag, words)
+    pairs = name_values(flag, words)
     for name in pairs:
         if name not in paths:
             raise UsageError(f"{flag}: there is no member '{name}'; there are {', '.join(paths)}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from exporter.arguments import UsageError, name_values
 from exporter.errors import AcceptanceError, ExportError
 from exporter.fusing.names import RuleName
 from model_repo import Repository, RepositoryError
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from exporter.refitting.refit import Refitted, Wanted
 
 RULES: tuple[str, ...] = get_args(RuleName)
-
-
-class UsageError(Exception):
-    """An argument cannot be used; one line."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -97,9 +94,9 @@ def _newcomers(arguments: argparse.Namespace) -> Mapping[str, Newcomer]:
     from exporter.brought.member import Said
     from exporter.refitting.newcomers import Newcomer
 
-    paths = _pairs("--member", arguments.member)
-    classes = _pairs("--classes-of", arguments.classes_of)
-    kinds, outputs = _pairs("--kind", arguments.kind), _pairs("--output", arguments.output)
+    paths = name_values("--member", arguments.member)
+    classes = name_values("--classes-of", arguments.classes_of)
+    kinds, outputs = name_values("--kind", arguments.kind), name_values("--output", arguments.output)
     for flag, given in (("--classes-of", classes), ("--kind", kinds), ("--output", outputs)):
         if strange := [name for name in given if name not in paths]:
             raise UsageError(f"{flag}: {', '.join(strange)} is no new member; there are {', '.join(paths) or 'none'}")
@@ -116,18 +113,6 @@ def _newcomers(arguments: argparse.Namespace) -> Mapping[str, Newcomer]:
         )
         for name, path in paths.items()
     }
-
-
-def _pairs(flag: str, words: Sequence[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"{flag}: '{word}' given, expected NAME=…")
-        if name in pairs:
-            raise UsageError(f"{flag}: '{name}' is given twice")
-        pairs[name] = value
-    return pairs
 
 
 def _print(refitted: Refitted, *, as_json: bool) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from exporter.data.batch_pickle import PickleError, PlainArray, load_plain
 from exporter.data.images import Bytes, Index, Shelf, decoded
+from exporter.data.plain_pickle import PickleError, PlainArray, load_plain
 from exporter.errors import DataError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -82,17 +83,24 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 
 
 class _Plain(pickle.Unpickler):
+    def __init__(self, data: bytes, allowed: Mapping[tuple[str, str], Any]) -> None:
+        super().__init__(io.BytesIO(data), encoding="bytes")
+        self._allowed = allowed
+
     def find_class(self, module: str, name: str, /) -> Any:
         try:
-            return _ALLOWED[module, name]
+            return self._allowed[module, name]
         except KeyError:
             raise PickleError(f"is a pickle that calls {module}.{name}, which is not run") from None
 
 
-def load_plain(data: bytes) -> Any:
-    """What the pickle holds; strings of Python 2 are bytes, arrays are `PlainArray`. Raises PickleError."""
+def load_plain(data: bytes, more: Mapping[tuple[str, str], Any] | None = None) -> Any:
+    """What the pickle holds; strings of Python 2 are bytes, arrays are `PlainArray`. Raises PickleError.
+
+    `more` are further names that it may call, (module, name) → an inert stand-in of ours.
+    """
     try:
-        return _Plain(io.BytesIO(data), encoding="bytes").load()
+        return _Plain(data, {**_ALLOWED, **(more or {})}).load()
     except PickleError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything

@@ -5,8 +5,6 @@ Two names more than arrays need are answered, by classes of ours that keep what 
 
 from __future__ import annotations
 
-import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.data.plain_pickle import PickleError, PlainArray, PlainDatatype
+from exporter.data.plain_pickle import PickleError, PlainArray, load_plain
 from exporter.errors import DataError
 
 MAX_BYTES = 1 << 30
@@ -58,36 +56,12 @@ class _Lists(dict[Any, Any]):
         super().__init__()
 
 
-class _Encode:
-    """Stands for `_codecs.encode`, by which Python 3 writes bytes into the old protocols."""
-
-    __slots__ = ()  # a pickle can give attributes to what it calls; this takes none
-
-    def __call__(self, text: Any, encoding: Any) -> bytes:
-        if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-            raise PickleError("holds bytes of an unknown form")
-        return text.encode("latin1")
-
-
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("_codecs", "encode"): _Encode(),
-    ("numpy._core.multiarray", "_reconstruct"): PlainArray,
-    ("numpy.core.multiarray", "_reconstruct"): PlainArray,
-    ("numpy", "ndarray"): PlainArray,
-    ("numpy", "dtype"): PlainDatatype,
+_STAND_INS: dict[tuple[str, str], Any] = {
     ("scipy.sparse.csr", "csr_matrix"): _Sparse,
     ("scipy.sparse._csr", "csr_matrix"): _Sparse,
     ("collections", "defaultdict"): _Lists,
     ("__builtin__", "list"): _Lists,
 }
-
-
-class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str, /) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise PickleError(f"is a pickle that calls {module}.{name}, which is not run") from None
 
 
 def read_matrix(path: Path) -> Csr:
@@ -135,8 +109,6 @@ def _load(path: Path) -> Any:
     if len(data) > MAX_BYTES:
         raise DataError(f"{path.name} has more than {MAX_BYTES} bytes")
     try:
-        return _Reader(io.BytesIO(data), encoding="bytes").load()
+        return load_plain(data, _STAND_INS)
     except PickleError as error:
         raise DataError(f"{path.name} {error}") from error
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise DataError(f"{path.name} is no pickle that can be read: {type(error).__name__}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from exporter.families.audio.fitting import Clips, distorted
 from exporter.families.audio.network import EXAMPLE_SAMPLES
 from exporter.families.audio.spec import sample_rate
 from exporter.families.base import TREES, Setting
+from exporter.families.tree_estimator import tree_classifier, tree_probabilities
 from exporter.inference import Graph
 from exporter.networks.audio.scattering import Scattering
 from model_repo.manifest import Kind
@@ -60,7 +60,7 @@ class WaveletMember:
 
     def predict(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
         """float32 [n, C] of the graph's features and the estimator itself."""
-        found: NDArray[np.float32] = _probabilities(self._estimator, self._features(inputs[INPUT]))
+        found: NDArray[np.float32] = tree_probabilities(self._estimator, self._features(inputs[INPUT]))
         return found
 
     def to_onnx(self) -> bytes:
@@ -83,28 +83,6 @@ def train_wavelet(spec: SoundWavelet, rows: Rows, setting: Setting) -> WaveletMe
         copies = [distorted(audio, length, spec.distortion, generator)[0] for _ in range(spec.copies)]
         x += [features(part.numpy()) for part in (audio, *copies)]
         y += [target.numpy()] * (spec.copies + 1)
-    estimator = _estimator(spec, setting.seed)
+    estimator = tree_classifier(spec, setting.seed, columns_per_tree=0.2)
     estimator.fit(np.concatenate(x), np.concatenate(y))
     return WaveletMember(features, estimator, setting)
-
-
-def _estimator(spec: SoundWavelet, seed: int) -> Any:
-    if spec.algorithm == "lightgbm":
-        from lightgbm import LGBMClassifier
-
-        return LGBMClassifier(
-            n_estimators=spec.trees, num_leaves=spec.leaves, learning_rate=spec.learning_rate,
-            colsample_bytree=0.2, subsample=0.7, subsample_freq=1,
-            n_jobs=1, random_state=seed, deterministic=True, force_row_wise=True, verbose=-1,
-        )  # fmt: skip
-    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-
-    forest = RandomForestClassifier if spec.algorithm == "random_forest" else ExtraTreesClassifier
-    return forest(n_estimators=spec.trees, random_state=seed, n_jobs=1)
-
-
-def _probabilities(estimator: Any, features: NDArray[np.float32]) -> Any:
-    with warnings.catch_warnings():
-        # LightGBM names its own features and scikit-learn then misses the names in plain arrays.
-        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-        return estimator.predict_proba(features).astype(np.float32)

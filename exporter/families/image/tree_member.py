@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from exporter.conversion.tree_graph import forest_to_onnx, lightgbm_to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.distortion import distorted
 from exporter.families.base import TREES, Setting
+from exporter.families.tree_estimator import tree_classifier, tree_probabilities
 from exporter.networks.image.pixels import Frame, frame_of
 from model_repo.manifest import Kind
 
@@ -32,7 +32,7 @@ class TreeMember:
 
     def predict(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
         """float32 [n, C] of the estimator itself."""
-        found: NDArray[np.float32] = _probabilities(self._estimator, flat(inputs[self._frame.name]))
+        found: NDArray[np.float32] = tree_probabilities(self._estimator, flat(inputs[self._frame.name]))
         return found
 
     def to_onnx(self) -> bytes:
@@ -45,7 +45,7 @@ def train_trees(spec: Tree, rows: Rows, setting: Setting) -> TreeMember:
     """Trees on float32 pixels: thresholds learned from float64 move rows when ONNX compares in float32."""
     frame = frame_of(setting)
     images, target = with_copies(spec, rows.inputs[frame.name], rows.target, setting.seed)
-    estimator = _estimator(spec, setting.seed)
+    estimator = tree_classifier(spec, setting.seed, columns_per_tree=0.4)
     estimator.fit(flat(images), target)
     return TreeMember(estimator, frame, setting, spec.algorithm)
 
@@ -61,25 +61,3 @@ def with_copies(spec: Tree, images: Array, target: Array, seed: int) -> tuple[Ar
     original = torch.from_numpy(images)
     copies = [distorted(original, spec.augmentation, generator) for _ in range(spec.copies)]
     return torch.cat([original, *copies]).numpy(), np.tile(target, spec.copies + 1)
-
-
-def _estimator(spec: Tree, seed: int) -> Any:
-    if spec.algorithm == "lightgbm":
-        from lightgbm import LGBMClassifier
-
-        return LGBMClassifier(
-            n_estimators=spec.trees, num_leaves=spec.leaves, learning_rate=spec.learning_rate,
-            colsample_bytree=0.4, subsample=0.7, subsample_freq=1,
-            n_jobs=1, random_state=seed, deterministic=True, force_row_wise=True, verbose=-1,
-        )  # fmt: skip
-    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-
-    forest = RandomForestClassifier if spec.algorithm == "random_forest" else ExtraTreesClassifier
-    return forest(n_estimators=spec.trees, random_state=seed, n_jobs=1)
-
-
-def _probabilities(estimator: Any, features: NDArray[np.float32]) -> Any:
-    with warnings.catch_warnings():
-        # LightGBM names its own features and scikit-learn then misses the names in plain arrays.
-        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-        return estimator.predict_proba(features).astype(np.float32)
