@@ -56,8 +56,7 @@ def run_jobs(jobs: Sequence[Job], dataset: Dataset, split: Split, workers: int) 
     with tempfile.TemporaryDirectory(prefix="tutti-training-") as folder:
         # By a file: a worker that dies before it has read a pipe would leave this process writing to it for ever.
         context = Path(folder) / "context"
-        with context.open("wb") as stream:
-            pickle.dump((dataset, split), stream, pickle.HIGHEST_PROTOCOL)
+        _hand_over(context, dataset, split)
         with _environment(_ONE_THREAD):
             executor = ProcessPoolExecutor(
                 min(workers, len(jobs)), multiprocessing.get_context("spawn"), _start_worker, (context,)
@@ -74,6 +73,17 @@ def run_jobs(jobs: Sequence[Job], dataset: Dataset, split: Split, workers: int) 
             raise
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _hand_over(context: Path, dataset: Dataset, split: Split) -> None:
+    try:
+        with context.open("wb") as stream:
+            pickle.dump((dataset, split), stream, pickle.HIGHEST_PROTOCOL)
+    except OSError as error:
+        raise ExportError(
+            f"the rows cannot be handed to training processes by {context.parent}: {error.strerror}; TMPDIR names "
+            "another folder, --workers 1 needs none"
+        ) from error
 
 
 def _start_worker(context: Path) -> None:

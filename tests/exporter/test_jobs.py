@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing.spawn
+import os
+import pickle
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -192,3 +196,17 @@ def test_a_training_process_that_dies_at_once_ends_the_export(monkeypatch: pytes
     parts = split(large.rows, SplitSpec(folds=2), 0, large.classes)
     with pytest.raises(ExportError, match="a training process died"):
         list(run_jobs([job(Linear(), fold) for fold in (FINAL, 0, 1)], large, parts, workers=2))
+
+
+def test_a_full_disk_is_one_line_before_anything_trains(
+    data: Dataset, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(pickle, "dump", _full)
+    with pytest.raises(ExportError, match=r"handed to training processes by .*: No space left on device"):
+        list(run_jobs([job(Linear()), job(Linear(), fold=0)], data, parts, workers=2))
+    assert not list(tmp_path.iterdir())
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
