@@ -124,6 +124,9 @@ class RemoteServable:
         exchange.follow(entry.reply)
         self.submit_nowait(entry)
 
+    def begin(self) -> None:
+        """Nothing: what was asked is on its way."""
+
     def submit_nowait(self, entry: RemoteEntry) -> None:
         """Send the entry; its answer, Superseded included, arrives in its reply. Raises Overloaded or NotReady."""
         self._link.submit(self.remote, self._route, self._client, entry)

@@ -63,6 +63,8 @@ class Inference:
         self._signatures = Signatures()
         self._tasks: set[asyncio.Task[None]] = set()
         self._arrivals: list[Exchange] = []
+        self.open = 0
+        """Exchanges that are on their way: while there are others, an answer may wait to be written with theirs."""
 
     async def answer(self, call: Call, body: bytes) -> Reply:
         """The reply, errors included; only cancellation passes through. Counts the request by its outcome."""
@@ -83,6 +85,7 @@ class Inference:
         Requests whose decoding or encoding would hold up the loop get a task after all.
         """
         exchange = Exchange(self, call, body, deliver)
+        self.open += 1
         self._arrivals.append(exchange)
         if len(self._arrivals) == 1:
             asyncio.get_running_loop().call_soon(self._begin_arrivals)
@@ -92,12 +95,16 @@ class Inference:
         """Route, decode and queue what has arrived: together, as that takes a third less than one by one."""
         arrivals, self._arrivals = self._arrivals, []
         known: Call | None = None
+        asked: Servable | None = None
         ahead: Iterator[templates.Known | None] | None = None
         for place, exchange in enumerate(arrivals):
             call = exchange.call
             try:
                 if call is not known:
                     known = ahead = None
+                    if asked is not None:
+                        asked.begin()
+                        asked = None
                     servable, signature = self._route(call, exchange)
                     known = call
                 exchange.ensemble, exchange.version = signature.ensemble, signature.version_text
@@ -123,10 +130,13 @@ class Inference:
                 exchange.request = request
                 deadline = exchange.started + (request.timeout_s or signature.timeout_s)
                 servable.ask(feeds, request.rows, request.outputs, deadline, exchange)
+                asked = servable
             except Superseded:
                 self._in_task(exchange)
             except Exception as error:
                 exchange.set_exception(error)
+        if asked is not None:
+            asked.begin()
 
     def refuse(self, error: ServerError) -> Reply:
         """The reply to a request that went wrong before its body was read, counted."""
@@ -188,15 +198,21 @@ class Inference:
             else:
                 encoded = _encode_now(call, request, answer, exchange.signature)
         except asyncio.CancelledError:
+            self.open -= 1
             self._count(exchange, "cancelled")
             return
         except Exception as error:
             encoded, outcome = _failure(error, exchange)
         if outcome == "ok":
-            self._answered(exchange)
+            self._deliver(exchange, encoded)
+            self._answered(exchange)  # behind the answer, which need not wait for it
         else:
             self._count(exchange, outcome)
-        exchange.deliver(encoded)
+            self._deliver(exchange, encoded)
+
+    def _deliver(self, exchange: Exchange, reply: Reply) -> None:
+        self.open -= 1
+        exchange.deliver(reply)
 
     def _answered(self, exchange: Exchange) -> None:
         """Count a good answer with the others of its batch."""
@@ -216,13 +232,17 @@ class Inference:
         except Exception as error:
             reply, outcome = _failure(error, exchange)
         self._count(exchange, outcome)
-        exchange.deliver(reply)
+        self._deliver(exchange, reply)
 
     def _in_task(self, exchange: Exchange) -> None:
         async def answer() -> None:
-            reply = await self.answer(exchange.call, exchange.body)
+            try:
+                reply = await self.answer(exchange.call, exchange.body)
+            except BaseException:
+                self.open -= 1
+                raise
             exchange.work = None
-            exchange.deliver(reply)
+            self._deliver(exchange, reply)
 
         exchange.work = self._own(answer())
 
@@ -245,13 +265,15 @@ def _ahead(arrivals: Sequence[Exchange], place: int, signature: Signature) -> It
     call = arrivals[place].call
     if not call.plain:
         return repeat(None)
-    if call.header_bytes is not None:
-        return (templates.decoded(one.body, call.header_bytes, signature) for one in islice(arrivals, place, None))
+    if place == len(arrivals) - 1:
+        return iter((templates.decoded(arrivals[place].body, call.header_bytes, signature),))
     bodies = []
     for one in islice(arrivals, place, None):
         if one.call is not call:
             break
         bodies.append(one.body)
+    if call.header_bytes is not None:
+        return iter(templates.all_binary(bodies, call.header_bytes, signature))
     return iter(templates.all_decoded(bodies, signature))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 import msgspec
 
@@ -10,9 +11,12 @@ from server.http import json_arrays
 from server.http.classification import best
 from server.http.reply import BINARY, HEADER_LENGTH, JSON, Headers, Reply
 from server.http.request import InferRequest
-from server.http.signature import OutputTensor, Signature, WantedOutput
+from server.http.signature import Form, OutputTensor, Signature, WantedOutput
 from server.http.tensors import DATATYPES, Array, to_bytes
 from server.serving.rows import Outputs, Rows
+
+KEPT_FORMS = 64
+"""Of one version; beyond that they are made anew."""
 
 _encoder = msgspec.json.Encoder()
 _BYTES_PREFIX = b',"datatype":"BYTES","shape":['
@@ -69,11 +73,7 @@ def _from_rows(request: InferRequest, rows: Rows, signature: Signature) -> Reply
             blobs.append(blob)
             parts += (tensor.prefix, count, tensor.sized, b"%d" % len(blob), b"}}", b",")
             continue
-        try:
-            texts = whole.memo[tensor.name]
-        except KeyError:
-            texts = whole.memo[tensor.name] = json_arrays.row_texts(whole.arrays[tensor.name])
-        if texts is None:
+        if (texts := _texts(whole, tensor)) is None:
             return None
         if stop - start == 1:
             parts += (tensor.one, texts[start], b"]}", b",")
@@ -83,27 +83,76 @@ def _from_rows(request: InferRequest, rows: Rows, signature: Signature) -> Reply
     head = b"".join(parts)
     if not blobs:
         return Reply(200, signature.json_headers, head)
-    marks = signature.json_headers[1:]
-    return Reply(200, (BINARY, (HEADER_LENGTH, b"%d" % len(head)), *marks), b"".join((head, *blobs)))
+    return _binary_reply(head, b"".join(blobs), signature)
 
 
 def _singles(request: InferRequest, whole: Outputs, signature: Signature) -> list[Reply] | None:
-    """The answer to each row of the batch as if it were a request of its own; None where not all is narrow JSON."""
+    """The answer to each row of the batch as if it were a request of its own; None for wide JSON and classes."""
+    form = signature.forms.get(id(request.wanted)) or _form(request.wanted, signature)
     columns: list[list[bytes]] = []
+    blobs: list[list[bytes]] = []
     for wanted in request.wanted:
-        if wanted.binary or wanted.classes:
+        tensor = wanted.tensor
+        if wanted.classes:
             return None
-        name = wanted.tensor.name
-        if name not in whole.memo:
-            whole.memo[name] = json_arrays.row_texts(whole.arrays[name])
-        if (texts := whole.memo[name]) is None:
-            return None
-        columns.append(texts)
-    # One template for all, with a place for each output's numbers.
-    fixed = b"]},".join(wanted.tensor.one.replace(b"%", b"%%") + b"%b" for wanted in request.wanted)
-    template = b"%b%b]}]}" % (signature.opening.replace(b"%", b"%%"), fixed)
+        if not wanted.binary:
+            if (texts := _texts(whole, tensor)) is None:
+                return None
+            columns.append(texts)
+            continue
+        cut = [_blob(whole, tensor, row, row + 1) for row in range(len(whole.arrays[tensor.name]))]
+        blobs.append(cut)
+        if not tensor.kind.size:
+            columns.append([b"%d" % len(blob) for blob in cut])
+    template, headers = form.template, form.headers
+    if not blobs:
+        return [Reply(200, headers, template % texts) for texts in zip(*columns, strict=True)]
+    bodies = blobs[0] if len(blobs) == 1 else [b"".join(row) for row in zip(*blobs, strict=True)]
+    if columns:
+        heads = [template % row for row in zip(*columns, strict=True)]
+        return [_binary_reply(head, body, signature) for head, body in zip(heads, bodies, strict=True)]
+    head = template % ()
+    return [Reply(200, headers, head + body) for body in bodies]
+
+
+def _form(wanted: tuple[WantedOutput, ...], signature: Signature) -> Form:
+    """What is fixed of answers of one row: kept by identity, as comparing takes longer than making."""
+    fixed: list[bytes] = []
+    for one in wanted:
+        tensor = one.tensor
+        if one.binary:
+            size = b"%d" % (tensor.kind.size * prod(tensor.shape[1:])) if tensor.kind.size else b"%b"
+            fixed.append(_literal(tensor.prefix + b"1" + tensor.sized) + size + b"}}")
+        else:
+            fixed.append(_literal(tensor.one) + b"%b]}")
+    template = _literal(signature.opening) + b",".join(fixed) + b"]}"
     headers = signature.json_headers
-    return [Reply(200, headers, template % texts) for texts in zip(*columns, strict=True)]
+    if all(one.binary and one.tensor.kind.size for one in wanted):
+        headers = _binary_reply(template % (), b"", signature).headers
+    if len(signature.forms) >= KEPT_FORMS:
+        signature.forms.clear()
+    form = signature.forms[id(wanted)] = Form(wanted, template, headers)
+    return form
+
+
+def _literal(text: bytes) -> bytes:
+    """As part of a template."""
+    return text.replace(b"%", b"%%")
+
+
+def _binary_reply(head: bytes, blobs: bytes, signature: Signature) -> Reply:
+    """With every member: the JSON `head` and the tensors behind it."""
+    length = (HEADER_LENGTH, b"%d" % len(head))
+    return Reply(200, (BINARY, length, *signature.json_headers[1:]), head + blobs)
+
+
+def _texts(whole: Outputs, tensor: OutputTensor) -> list[bytes] | None:
+    """The JSON of each row of the batch; None for wide rows."""
+    try:
+        texts: list[bytes] | None = whole.memo[tensor.name]
+    except KeyError:
+        texts = whole.memo[tensor.name] = json_arrays.row_texts(whole.arrays[tensor.name])
+    return texts
 
 
 def _blob(whole: Outputs, tensor: OutputTensor, start: int, stop: int) -> bytes:

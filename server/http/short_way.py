@@ -272,15 +272,15 @@ class ShortWay(HttpToolsProtocol):
             cycle.pending = self.inference.answer_nowait(cycle.call, cycle.body, cycle)
 
     def write(self, reply: Reply, *, keep_alive: bool) -> None:
-        """Send an answer; with those of the same turn of the loop, in one go."""
+        """Send an answer; with those of the same turn of the loop, in one go; the last one at once."""
         head = _HEADS.get((reply.status, reply.headers)) or _head(reply.status, reply.headers)
         end = (
             b"%bcontent-length: %d\r\n\r\n%b" if keep_alive else b"%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
         )
         outbox = self.outbox
         outbox.append((self.transport, end % (head, len(reply.body), reply.body)))
-        if not keep_alive:
-            self._flush()  # the connection closes at once
+        if not keep_alive or self.inference.open <= 0:  # the connection closes at once, or nobody else waits
+            self._flush()
         elif len(outbox) == 1:
             self.loop.call_soon(self._flush)
 

@@ -62,6 +62,17 @@ class WantedOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """An answer of one row, without an id and with every member: `template` has a place for each output's numbers as
+    JSON, and for the size of its strings in bytes; `headers` are right where all is JSON or all are binary numbers."""
+
+    wanted: tuple[WantedOutput, ...]
+    """Held, so that its identity stays its own."""
+    template: bytes
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """Inputs in the manifest's order, outputs, and the parts of an answer that never change."""
 
@@ -86,6 +97,8 @@ class Signature:
     """Of an answer in JSON with no member missing."""
     templates: dict[tuple[bytes, bytes], Template] = field(default_factory=dict)
     """Requests seen, by the bytes before their numbers and behind; each thread may add to it."""
+    forms: dict[int, Form] = field(default_factory=dict)
+    """Of answers given, by the identity of what was wanted; each thread may add to it."""
     answered: list[float] = field(default_factory=list)
     """Seconds of the requests that were answered in this turn of the loop and are not counted yet."""
 

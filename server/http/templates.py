@@ -25,6 +25,9 @@ LONGEST = 4096
 ALIKE = 3
 """Requests from which one parse of all their numbers takes less than one each (32 of 64 numbers: 3.9 → 2.7 µs)."""
 
+MOST_TOGETHER = 4096
+"""Numbers of a request up to which copying them is cheaper than an array of its own for each."""
+
 OPEN, SPACE = b"[ "
 
 Known = tuple[InferRequest, dict[str, Array]]
@@ -102,6 +105,21 @@ def all_decoded(bodies: list[bytes], signature: Signature) -> list[Known | None]
     for place, array in zip(places, rows, strict=True):
         found[place] = request, {name: array}
     return found
+
+
+def all_binary(bodies: list[bytes], header_length: int, signature: Signature) -> list[Known | None]:
+    """What `decoded` gives for each of several bodies with heads of this length: the numbers of those alike as one."""
+    head = bodies[0][:header_length]
+    template = signature.templates.get((head, b""))
+    if len(bodies) < ALIKE or template is None or template.elements > MOST_TOGETHER:
+        return [_binary(body, header_length, signature) for body in bodies]
+    size = header_length + template.elements * template.kind.size
+    alike = [body[header_length:] for body in bodies if len(body) == size and body.startswith(head)]
+    block: Array = np.frombuffer(b"".join(alike), template.kind.dtype).reshape(len(alike), *template.shape)
+    if len(alike) == len(bodies):
+        name, request = template.name, template.request
+        return [(request, {name: array}) for array in block]
+    return [_binary(body, header_length, signature) for body in bodies]
 
 
 def _binary(body: bytes, header_length: int, signature: Signature) -> Known | None:

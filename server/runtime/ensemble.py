@@ -232,10 +232,11 @@ class LoadedEnsemble:
     def _evaluated(self, rows: GoldenRows) -> Evaluated:
         """What this machine answers to the golden rows, batch by batch."""
         evaluated = Evaluated()
+        members = Sequential(self._slots, recalling=True)
         for start in range(0, rows.rows, self.manifest.batching.max_batch_rows):
             stop = min(start + self.manifest.batching.max_batch_rows, rows.rows)
             feeds, refusal = self._fed({name: array[start:stop] for name, array in rows.feeds.items()})
-            execution = self._separate.run(feeds) if refusal is None else self._refused(refusal)
+            execution = members.run(feeds) if refusal is None else self._refused(refusal)
             beside = self._beside(rows.beside, feeds, stop - start, refusal)
             stack = self._alignment.stack(execution.raw, stop - start)
             fused, failures = self._fuse(stack.P, stack.answered)

@@ -54,36 +54,40 @@ class Unit:
     `places`: where its models are among those of the plan.
     """
 
-    def __init__(self, slots: Sequence[Slot], places: Sequence[int]) -> None:
+    def __init__(self, slots: Sequence[Slot], places: Sequence[int], recalling: bool) -> None:
         self.slots = tuple(slots)
         self.places = tuple(places)
-        self._session = slots[0].session
+        session = slots[0].session
+        self._ask = session.recall if recalling else session.run
         self._wiring = tuple(slots[0].feeds.items())
         self._outputs = list(dict.fromkeys(slot.member.output for slot in slots))
         taken = [self._outputs.index(slot.member.output) for slot in slots]
         self._taken = None if taken == list(range(len(self._outputs))) else taken
 
-    def run(self, feeds: Feeds) -> list[Array]:
+    def run(self, feeds: Feeds) -> Sequence[Array]:
         """Each model's raw output for a batch of the ensemble's inputs. Raises RunError."""
-        given = self._session.run(self._outputs, {name: feeds[source] for name, source in self._wiring})
+        given = self._ask(self._outputs, {name: feeds[source] for name, source in self._wiring})
         return given if self._taken is None else [given[place] for place in self._taken]
 
 
-def units(slots: Sequence[Slot]) -> tuple[Unit, ...]:
-    """The slots by session and wiring, in the order of each unit's first."""
+def units(slots: Sequence[Slot], *, recalling: bool = False) -> tuple[Unit, ...]:
+    """The slots by session and wiring, in the order of each unit's first; `recalling`: as `Session.recall`."""
     groups: dict[object, list[int]] = {}
     for place, slot in enumerate(slots):
         groups.setdefault((id(slot.session), tuple(slot.feeds.items())), []).append(place)
-    return tuple(Unit([slots[place] for place in places], places) for places in groups.values())
+    return tuple(Unit([slots[place] for place in places], places, recalling) for places in groups.values())
 
 
 class Sequential:
-    """One member after the other on the caller's thread; the plan that every other falls back to."""
+    """One member after the other on the caller's thread; the plan that every other falls back to.
+
+    `recalling`: for golden rows, which a session that is shared with another version need not compute again.
+    """
 
     name: PlanName = "sequential"
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        self._units = units(slots)
+    def __init__(self, slots: Sequence[Slot], *, recalling: bool = False) -> None:
+        self._units = units(slots, recalling=recalling)
         self._count = len(slots)
 
     def run(self, feeds: Feeds) -> Execution:

@@ -23,6 +23,7 @@ from model_repo import Provider
 from server.runtime.binding import runner
 from server.runtime.datatypes import Array, Feeds, TensorInfo
 from server.runtime.providers import CPU, select
+from server.runtime.recollection import Recollection
 from server.runtime.tuning import chosen, native
 
 # The default logger writes a failed provider to stderr; `Session.problem` carries it instead.
@@ -114,6 +115,7 @@ class Session:
         self.outputs = tuple(_info(entry) for entry in handle.outputs_meta)
         self.warm: set[int] = set()
         """Batch sizes that have run; a version that shares every session needs no second warm-up."""
+        self._recollection = Recollection()
 
     def run(self, outputs: list[str], feeds: Feeds) -> list[Array]:
         """The named outputs for `feeds` (ONNX input name → array). Raises RunError."""
@@ -124,6 +126,10 @@ class Session:
         except _ERRORS as error:
             raise RunError("error", sentence(error)) from error
         return result
+
+    def recall(self, outputs: list[str], feeds: Feeds) -> Sequence[Array]:
+        """As `run`, for golden rows: without computing what was computed before. Raises RunError."""
+        return self._recollection.ask(self.run, outputs, feeds)
 
 
 def sentence(error: Exception) -> str:

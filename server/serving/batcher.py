@@ -85,7 +85,12 @@ class Batcher:
         return BatcherStatistics(self.queued_rows, self.inflight_rows, self._busy)
 
     def submit_nowait(self, entry: Entry) -> None:
-        """Queue the entry; its answer or error arrives in `entry.reply`.
+        """Queue the entry, and compute it once the loop has read what else there is. Raises as `queue` does."""
+        self.queue(entry)
+        self._schedule()
+
+    def queue(self, entry: Entry) -> None:
+        """Queue the entry; its answer or error arrives in `entry.reply`. Somebody must call `begin` after it.
 
         Raises Superseded once closed, Overloaded when the queue is full or the deadline cannot be met, and
         DeadlineExceeded when it has passed.
@@ -108,9 +113,13 @@ class Batcher:
         else:
             self._cut(entry, queue)
         self.queued_rows += rows
-        if not self._pump_scheduled:  # not at once: every request read in this turn of the loop shall share the batch
-            self._pump_scheduled = True
-            self._loop.call_soon(self._pump)
+
+    def begin(self) -> None:
+        """Every request read in this turn of the loop is queued: start at once where no more are to be expected."""
+        if self._last_rows > 1:
+            self._schedule()
+        elif not self._pump_scheduled:
+            self._pump()
 
     def check_room(self) -> None:
         """Raise Overloaded where not even one row more is taken: before a request is decoded for nothing."""

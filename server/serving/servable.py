@@ -88,10 +88,14 @@ class Servable:
         self._batcher.check_room()
 
     def ask(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float, exchange: Asked) -> None:
-        """Queue a request of the short way: `entry` and `submit_nowait` in one."""
+        """Queue a request of the short way: `entry` and `submit_nowait` in one. `begin` must follow."""
         key = tuple(array.shape[1:] for array in feeds.values()) if self._variable else ()
-        self._batcher.submit_nowait(Entry(feeds, rows, outputs, deadline, exchange, exchange.started, key))
+        self._batcher.queue(Entry(feeds, rows, outputs, deadline, exchange, exchange.started, key))
         self.metrics.queue_rows.value = self._batcher.queued_rows
+
+    def begin(self) -> None:
+        """All that was to be asked in this turn of the loop has been."""
+        self._batcher.begin()
 
     async def submit(self, feeds: Arrays, rows: int, outputs: Collection[str], deadline: float) -> Answer:
         """The answer to one request.

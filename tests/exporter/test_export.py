@@ -274,7 +274,11 @@ def test_a_version_that_misses_what_the_recipe_accepts_is_not_published(
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_export_leaves_nothing_published_and_can_go_on(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-m", "tutti", "export", *arguments(tmp_path, "--workers", "2")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What a shell starts in the background ignores SIGINT, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    ) as process:  # fmt: skip
         assert process.stderr is not None
         told = []
         for line in process.stderr:

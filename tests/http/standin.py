@@ -123,6 +123,9 @@ class Servable:
         exchange.follow(entry.reply)
         self.submit_nowait(entry)
 
+    def begin(self) -> None:
+        pass
+
     def submit_nowait(self, entry: Entry) -> None:
         if self.superseded:
             self.superseded -= 1

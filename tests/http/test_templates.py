@@ -159,6 +159,31 @@ def test_binary_requests_alike_are_decoded_as_in_full(pad: str) -> None:
         assert templates.decoded(wrong, length, sign) is None
 
 
+@pytest.mark.parametrize("pad", ["", " ", "  ", "   "])
+@pytest.mark.parametrize("odd", [None, b"", b"{}", "short", "long", "other"])
+def test_binary_requests_decoded_together_are_decoded_as_one_by_one(pad: str, odd: bytes | str | None) -> None:
+    rng = np.random.default_rng(0)
+    sign = signature("digits")
+    first, length = binary(1, rng.random((1, 64)), pad)
+    decode_request(first, length, sign, LIMITS)
+    bodies = [binary(1, rng.random((1, 64)), pad)[0] for _ in range(4)]
+    wrong = {"short": bodies[0][:-4], "long": bodies[0] + b"\0\0\0\0", "other": b" " + bodies[0][1:]}
+    if odd is not None:
+        bodies.insert(2, wrong[odd] if isinstance(odd, str) else odd)
+    found = templates.all_binary(bodies, length, sign)
+    alone = [templates.decoded(body, length, sign) for body in bodies]
+    assert (
+        [one is None for one in found]
+        == [one is None for one in alone]
+        == [body in (odd, *wrong.values()) for body in bodies]
+    )
+    for one, other in zip(found, alone, strict=True):
+        if one is not None and other is not None:
+            assert one[0] is other[0]
+            np.testing.assert_array_equal(one[1]["image"], other[1]["image"], strict=True)
+            assert one[1]["image"].flags.aligned
+
+
 @pytest.mark.parametrize("exponent", [-40, -8, 0, 7, 38])
 def test_many_numbers_are_read_as_by_pythons_own_parser(exponent: int) -> None:
     scale = np.random.default_rng(exponent + 40).uniform(-3, 3, 3000)
