@@ -33,6 +33,7 @@ from server.http import create_app
 from server.http.app import Surface
 from server.http.short_way import protocol_for
 from server.metrics import Metrics
+from server.promptness import prefer_soon
 from server.serving.manager import Manager
 from server.settings import Settings, SettingsError, add_arguments, load
 
@@ -103,6 +104,7 @@ class _Process:
             self._servers.append((self._server(surface), data[0]))
 
     async def run(self) -> int:
+        prefer_soon()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)

@@ -55,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--tutti", default="", metavar="ARGS", help="more arguments for `tutti serve`")
     loaded = argparse.ArgumentParser(add_help=False)
     loaded.add_argument("--ensemble", choices=tuple(_ENSEMBLES), default="wide", help="tiny: µs, cnn: ms, wide: 10 ms")
+    loaded.add_argument(
+        "--apart", action="store_true", help="the last core for the generator, the others for the server"
+    )
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description="Benchmarks of Tutti alone.")
     benchmarks = parser.add_subparsers(dest="benchmark", required=True)
     one = benchmarks.add_parser("curves", parents=[common], help="cost over members, rows, connections, models")
@@ -95,7 +98,7 @@ def _curves(arguments: argparse.Namespace, folder: Path) -> None:
 
 def _overload(arguments: argparse.Namespace, folder: Path) -> None:
     ensemble = _ENSEMBLES[arguments.ensemble](1, folder / "files")
-    with serving([ensemble], folder, shlex.split(arguments.tutti)) as served:
+    with serving([ensemble], folder, shlex.split(arguments.tutti), apart=arguments.apart) as served:
         found = overload.measure(served, arguments.duration, _tell)
     _give(arguments.out, "overload", overload_text(found), found)
 
@@ -111,7 +114,14 @@ def _swap(arguments: argparse.Namespace, folder: Path) -> None:
         more = shlex.split(arguments.tutti)
         found.append(
             swap.measure(
-                make, kind, own, swaps=arguments.swaps, duration_s=arguments.duration, arguments=more, tell=_tell
+                make,
+                kind,
+                own,
+                swaps=arguments.swaps,
+                duration_s=arguments.duration,
+                arguments=more,
+                apart=arguments.apart,
+                tell=_tell,
             )
         )
     _give(arguments.out, "swap", swaps_text(found), found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from loadtest.peers.ask import answers
 from loadtest.peers.ensembles import Ensemble
+from loadtest.peers.errors import PeerError
 from loadtest.peers.formats import OPEN_INFERENCE, OPEN_INFERENCE_BINARY, Protocol, Request
 from loadtest.peers.process import Server, free_port, running
 from loadtest.peers.publishing import publish
@@ -38,25 +40,45 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(ensembles: Sequence[Ensemble], folder: Path, arguments: Sequence[str] = ()) -> Iterator[Served]:
+def serving(
+    ensembles: Sequence[Ensemble], folder: Path, arguments: Sequence[str] = (), *, apart: bool = False
+) -> Iterator[Served]:
     """Publish the ensembles into a new repository in `folder` and serve them; raises PeerError."""
     repository = folder / "models"
     for ensemble in ensembles:
         publish(ensemble, repository)
-    with serving_repository(repository, ensembles, folder, arguments) as served:
+    with serving_repository(repository, ensembles, folder, arguments, apart=apart) as served:
         yield served
 
 
 @contextlib.contextmanager
 def serving_repository(
-    repository: Path, ensembles: Sequence[Ensemble], folder: Path, arguments: Sequence[str] = ()
+    repository: Path, ensembles: Sequence[Ensemble], folder: Path, arguments: Sequence[str] = (), *, apart: bool = False
 ) -> Iterator[Served]:
-    """Serve what `repository` holds, once its last ensemble answers; `ensembles` say what to ask."""
+    """Serve what `repository` holds, once its last ensemble answers; `ensembles` say what to ask.
+
+    `apart`: the calling thread, and what it starts, gets the last core to itself, and the server the others.
+    """
     port = free_port()
     last = OPEN_INFERENCE.request(ensembles[-1].name, ensembles[-1].rows(1))
     command = [sys.executable, "-m", "tutti", "serve", "--repository", str(repository), "--port", str(port)]
-    with running(
-        "tutti", [*command, *arguments], port, folder / "tutti.log",
-        ready=functools.partial(answers, port, last), limit_s=START_LIMIT_S,
-    ) as server:  # fmt: skip
-        yield Served(server, repository, tuple(ensembles))
+    cores = _cores(apart)
+    os.sched_setaffinity(0, cores - {max(cores)} if apart else cores)  # the server's, too: it inherits them
+    try:
+        with running(
+            "tutti", [*command, *arguments], port, folder / "tutti.log",
+            ready=functools.partial(answers, port, last), limit_s=START_LIMIT_S,
+        ) as server:  # fmt: skip
+            if apart:
+                os.sched_setaffinity(0, {max(cores)})
+            yield Served(server, repository, tuple(ensembles))
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _cores(apart: bool) -> set[int]:
+    """Those of this thread; PeerError where there is none to keep apart."""
+    cores = os.sched_getaffinity(0)
+    if apart and len(cores) < 2:
+        raise PeerError("--apart: there is one core, expected at least 2: one is the generator's")
+    return cores

@@ -29,6 +29,7 @@ from server.front.messages import Setup
 from server.front.protocol import protocol_of
 from server.front.tunnel import Tunnel
 from server.http.app import limits_of
+from server.promptness import prefer_soon
 from server.settings import Settings
 
 log = logging.getLogger("tutti.front")
@@ -53,6 +54,7 @@ def main() -> int:
 
 async def run(listener: socket.socket, socket_to_engine: socket.socket) -> int:
     """One front from its sockets to its exit status."""
+    prefer_soon()
     counts = Counts()
     link = EngineLink(counts)
     loop = asyncio.get_running_loop()

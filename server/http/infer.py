@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, repeat
 from time import monotonic
@@ -133,6 +133,9 @@ class Inference:
                 asked = servable
             except Superseded:
                 self._in_task(exchange)
+            except ServerError as error:
+                error.__traceback__ = None  # it holds this frame, which holds the exchange, which holds the error
+                exchange.set_exception(error)
             except Exception as error:
                 exchange.set_exception(error)
         if asked is not None:
@@ -154,7 +157,7 @@ class Inference:
         for attempt in range(1, ATTEMPTS + 1):
             servable, signature = self._route(call, progress)
             servable.check_room()
-            decode = partial(self._decode_now, call, body, signature)
+            decode = partial(self._decode_known, call, body, signature)
             request = await self._off_loop(decode) if _heavy_to_decode(call, body, signature) else decode()
             progress.id = request.id
             deadline = arrived + (request.timeout_s or signature.timeout_s)
@@ -175,6 +178,13 @@ class Inference:
         progress.ensemble, progress.version = signature.ensemble, signature.version_text
         return servable, signature
 
+    def _decode_known(self, call: Call, body: bytes, signature: Signature) -> InferRequest:
+        """The same as `_decode_now`, by what is known of requests alike first."""
+        if call.plain and (known := templates.decoded(body, call.header_bytes, signature)) is not None:
+            request, feeds = known
+            return replace(request, feeds=feeds)
+        return self._decode_now(call, body, signature)
+
     def _decode_now(self, call: Call, body: bytes, signature: Signature) -> InferRequest:
         if call.protocol == "v1":
             return decode_predict(body, call.content_type, signature, self.limits)
@@ -185,23 +195,27 @@ class Inference:
 
     def landed(self, exchange: Exchange) -> None:
         """The batch is through: encode and deliver."""
-        outcome: Outcome
-        try:
-            answer = exchange.result()
-            call, request = exchange.call, exchange.request
-            outcome = "degraded" if answer.missing else "ok"
-            if (request.rows > 1 or len(request.outputs) > 2) and _heavy_to_encode(call, request, answer):
-                self._own(self._encoded_elsewhere(exchange, answer, outcome))
-                return
-            if call.plain and call.accept_encoding is None:
-                encoded = encode_answer(request, answer.outputs, exchange.signature, answer.missing)
-            else:
-                encoded = _encode_now(call, request, answer, exchange.signature)
-        except asyncio.CancelledError:
+        if exchange.cancelled():
             self.open -= 1
             self._count(exchange, "cancelled")
             return
-        except Exception as error:
+        outcome: Outcome
+        error = exchange.exception()
+        if error is None:
+            answer = exchange.result()
+            call, request = exchange.call, exchange.request
+            outcome = "degraded" if answer.missing else "ok"
+            try:
+                if (request.rows > 1 or len(request.outputs) > 2) and _heavy_to_encode(call, request, answer):
+                    self._own(self._encoded_elsewhere(exchange, answer, outcome))
+                    return
+                if call.plain and call.accept_encoding is None:
+                    encoded = encode_answer(request, answer.outputs, exchange.signature, answer.missing)
+                else:
+                    encoded = _encode_now(call, request, answer, exchange.signature)
+            except Exception as bug:
+                encoded, outcome = _failure(bug, exchange)
+        else:  # not raised here: its traceback would hold the exchange, which holds it, until the collector comes
             encoded, outcome = _failure(error, exchange)
         if outcome == "ok":
             self._deliver(exchange, encoded)
@@ -266,18 +280,29 @@ def _ahead(arrivals: Sequence[Exchange], place: int, signature: Signature) -> It
     if not call.plain:
         return repeat(None)
     if place == len(arrivals) - 1:
-        return iter((templates.decoded(arrivals[place].body, call.header_bytes, signature),))
+        return iter((_if_short(arrivals[place].body, call.header_bytes, signature),))
     bodies = []
+    longest = 0
     for one in islice(arrivals, place, None):
         if one.call is not call:
             break
         bodies.append(one.body)
+        longest = max(longest, len(one.body))
+    if longest > OFF_LOOP_BYTES:
+        return (_if_short(body, call.header_bytes, signature) for body in bodies)
     if call.header_bytes is not None:
         return iter(templates.all_binary(bodies, call.header_bytes, signature))
     return iter(templates.all_decoded(bodies, signature))
 
 
-def _failure(error: Exception, progress: _Progress | Exchange) -> tuple[Reply, Outcome]:
+def _if_short(body: bytes, header_bytes: int | None, signature: Signature) -> templates.Known | None:
+    """What templates know of a request that may be decoded on the loop."""
+    if header_bytes is None and len(body) > OFF_LOOP_BYTES:
+        return None
+    return templates.decoded(body, header_bytes, signature)
+
+
+def _failure(error: BaseException, progress: _Progress | Exchange) -> tuple[Reply, Outcome]:
     """Any error as reply and outcome; one that nobody foresaw gives the client an id and the log the traceback."""
     if isinstance(error, ServerError):
         return error_reply(error), row_of(error)[1]

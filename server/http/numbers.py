@@ -75,7 +75,7 @@ def numbers(raw: bytes, kind: Datatype, shape: tuple[int, ...], elements: int) -
 
 def many(raw: bytes, kind: Datatype) -> Array | None:
     """A flat JSON array of many floats; None for any other, and where simdjson is not there."""
-    if _new_parser is None or kind.scalar != "float" or raw.count(b"[") != 1:
+    if _new_parser is None or kind.scalar != "float" or raw.find(b"[", raw.find(b"[") + 1) >= 0:
         return None  # of nested arrays the buffer does not say where they end
     try:
         return _by_simd(_new_parser, raw, kind)

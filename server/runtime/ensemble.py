@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -236,7 +237,8 @@ class LoadedEnsemble:
         for start in range(0, rows.rows, self.manifest.batching.max_batch_rows):
             stop = min(start + self.manifest.batching.max_batch_rows, rows.rows)
             feeds, refusal = self._fed({name: array[start:stop] for name, array in rows.feeds.items()})
-            execution = members.run(feeds) if refusal is None else self._refused(refusal)
+            run = partial(members.run, feeds) if refusal is None else partial(self._refused, refusal)
+            execution = self._opening.pool.in_background(run)
             beside = self._beside(rows.beside, feeds, stop - start, refusal)
             stack = self._alignment.stack(execution.raw, stop - start)
             fused, failures = self._fuse(stack.P, stack.answered)

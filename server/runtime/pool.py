@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import TypeVar
 from weakref import WeakSet
 
+from server.runtime.background import Background
 from server.runtime.measuring import Choice
 from server.runtime.sessions import Model, Session, SessionKey
 from server.runtime.workers import Workers
@@ -29,41 +30,35 @@ class SessionPool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._slots: dict[SessionKey, _Slot] = {}
-        self._foreground: ThreadPoolExecutor | None = None
+        self._background: Background | None = None
         self.workers = Workers()
         self.choices = Choices()
         self.kin = Choices()
         self.proven: WeakSet[Session] = WeakSet()
 
-    def load_in_background(self) -> None:
-        """Say that loading threads have a lower priority; call it on a thread of the usual one.
-
-        Threads inherit their maker's priority, for ever: from now on those that requests will run on are made by a
-        thread that is started here.
-        """
-        self._foreground = ThreadPoolExecutor(1, "tutti-open")
-        self._foreground.submit(int).result()
+    def compute_in_background(self, threads: int) -> None:
+        """From now on let so many threads of low priority compute what loading takes."""
+        self._background = Background(threads)
 
     def close(self) -> None:
-        """End the thread that `load_in_background` started; every session must have been released."""
-        if self._foreground is not None:
-            self._foreground.shutdown()
+        """End those threads; every session must have been released."""
+        if self._background is not None:
+            self._background.close()
 
-    def in_foreground(self, work: Callable[[], T]) -> T:
-        """What `work` gives, called where the threads that it makes get the usual priority."""
-        return work() if self._foreground is None else self._foreground.submit(work).result()
+    def in_background(self, work: Callable[[], T]) -> T:
+        """What `work` gives, by one of those threads where there are any. It must start no threads: they inherit."""
+        return work() if self._background is None else self._background(work)
 
     def spawn(self, executor: Executor, threads: int) -> None:
-        """Let an executor start so many threads now, with the usual priority."""
-        if self._foreground is None:
-            return
+        """Let an executor start so many threads now, with the caller's priority: its first work may come from below."""
         together = threading.Barrier(threads)
 
         def meet() -> None:
             with contextlib.suppress(threading.BrokenBarrierError):  # some are at work: those need not be started
                 together.wait(SPAWN_S)
 
-        self.in_foreground(lambda: [each.result() for each in [executor.submit(meet) for _ in range(threads)]])
+        for each in [executor.submit(meet) for _ in range(threads)]:
+            each.result()
 
     @property
     def count(self) -> int:
@@ -92,7 +87,7 @@ class SessionPool:
         try:
             with slot.loading:
                 if slot.session is None:
-                    slot.session = self._opened(key, read())
+                    slot.session = Session(key, read())
                     return slot.session
             shared()
         except BaseException:
@@ -116,11 +111,6 @@ class SessionPool:
             slot.references -= 1
             if slot.references == 0:
                 del self._slots[key]
-
-    def _opened(self, key: SessionKey, model: Model) -> Session:
-        if key.threads == 1 and not key.providers:
-            return Session(key, model)  # on the CPU with the caller's thread: it makes none
-        return self.in_foreground(lambda: Session(key, model))
 
     def _loaded(self) -> list[Session]:
         with self._lock:

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +23,6 @@ from server.settings import Settings
 
 MEMORY_SHARE = 0.9
 """Share of the memory limit that loading may fill when no limit is set: the rest is for requests."""
-
-NICENESS = 10
-"""Of the threads that load: measuring fills a core for as long as it takes, and requests come first."""
 
 Phases = dict[str, float]
 log = logging.getLogger("tutti.loader")
@@ -50,11 +44,8 @@ class Loader:
         )
         self._memory_factor = settings.memory_factor
         self._memory_limit = settings.memory_limit_bytes or int(resources.memory_limit_bytes() * MEMORY_SHARE)
-        self._pool.load_in_background()
-        self._load_threads = ThreadPoolExecutor(
-            settings.load_workers, thread_name_prefix="tutti-load", initializer=_yield_to_requests
-        )
-        # Of the usual priority: who collects garbage has the interpreter's lock, and must not wait for a core with it.
+        self._pool.compute_in_background(settings.load_workers)
+        self._load_threads = ThreadPoolExecutor(settings.load_workers, thread_name_prefix="tutti-load")
         self._free_threads = ThreadPoolExecutor(1, thread_name_prefix="tutti-free")
         # Threads are made only when batches need them and outlive every swap, so their number stays flat.
         self._lane_threads = ThreadPoolExecutor(max(32, 4 * self._options.cores), thread_name_prefix="tutti-lane")
@@ -150,12 +141,6 @@ class Loader:
     def _free(self, servable: Servable) -> None:
         servable.free()
         resources.give_back_memory()
-
-
-def _yield_to_requests() -> None:
-    """Lower the calling thread's priority; Linux has one for each thread, elsewhere nothing is done."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
 
 
 @contextmanager

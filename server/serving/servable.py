@@ -104,9 +104,11 @@ class Servable:
         that have not started are dropped, rows in a running batch are computed for nobody.
         """
         reply: asyncio.Future[Answer] = self._loop.create_future()
-        self.submit_nowait(self.entry(feeds, rows, outputs, deadline, reply))
-        answer: Answer = await reply
-        return answer
+        try:
+            self.submit_nowait(self.entry(feeds, rows, outputs, deadline, reply))
+            return await reply
+        finally:
+            del reply  # an error's traceback holds this frame, and the reply holds the error
 
     def deadline(self, timeout_s: float | None) -> float:
         """The absolute deadline of a request that arrives now, on the loop's clock in seconds."""

@@ -166,7 +166,7 @@ def test_small_members_beside_a_large_one_keep_one_thread(
 def test_the_time_of_a_full_batch_tells_members_apart(tmp_path: Path, pool: Recording) -> None:
     publish(tmp_path, "tiny", {"narrow": linear(np.ones((3, 1))), "wide": through(200_000)})
     opened = LoadedEnsemble.open(Repository(tmp_path).open("tiny", 1), pool, TWO)
-    bench = planning.Bench(rows_of(2), lambda plan, feeds: plan.run(feeds), 64)
+    bench = planning.Bench(rows_of(2), lambda plan, feeds: plan.run(feeds), 64, pool)
     narrow, wide = bench.members(opened._slots)
     assert wide > 10 * narrow
     opened.close()

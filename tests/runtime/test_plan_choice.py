@@ -20,9 +20,11 @@ from model_repo import (
     Weighted,
 )
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool, candidates, planning
-from server.runtime.datatypes import Array
+from server.runtime.background import NICENESS
+from server.runtime.datatypes import Array, Feeds
 from server.runtime.plans import Slot
 from server.runtime.prediction import Execution
+from server.runtime.sessions import Session
 from tests.graphs import (
     coded,
     softmax_linear,
@@ -174,26 +176,34 @@ def test_a_merged_graph_of_new_members_is_checked_though_the_plan_is_taken_over(
     first.close()
 
 
-def test_threads_made_for_requests_have_their_priority(tmp_path: Path, pool: SessionPool) -> None:
-    """A loading thread of low priority opens sessions and starts workers; threads inherit it, so another must."""
+def test_what_loading_computes_has_a_low_priority_and_what_requests_use_the_usual(
+    tmp_path: Path, pool: SessionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if sys.platform != "linux":
         pytest.skip("threads have priorities of their own on Linux only")
     publish(tmp_path, "tiny", three())
-    pool.load_in_background()
+    pool.compute_in_background(1)
     before = set(os.listdir("/proc/self/task"))
-    usual = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    opened: list[LoadedEnsemble] = []
+    usual = priority()
+    ran: set[int] = set()
+    run = Session.run
 
-    def in_background() -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), usual + 5)
-        opened.append(load(tmp_path, pool, RuntimeOptions(cores=4, plan="parallel", lanes=2)))
+    def noted(self: Session, outputs: list[str], feeds: Feeds) -> list[Array]:
+        if not threading.current_thread().name.startswith("tutti-member"):
+            ran.add(priority())
+        return run(self, outputs, feeds)
 
-    thread = threading.Thread(target=in_background)
-    thread.start()
-    thread.join()
-    made = set(os.listdir("/proc/self/task")) - before - {str(thread.native_id)}
-    assert (opened[0].plan, opened[0].threads) == ("parallel", 2)
+    monkeypatch.setattr(Session, "run", noted)
+    opened = load(tmp_path, pool, RuntimeOptions(cores=4, plan="parallel", lanes=2))
+    (background,) = [t.native_id for t in threading.enumerate() if t.name.startswith("tutti-background")]
+    assert ran == {usual + NICENESS}
+    assert (opened.plan, opened.threads) == ("parallel", 2)
+    made = set(os.listdir("/proc/self/task")) - before - {str(background)}
     assert len(made) >= 5, "two workers and three members with a thread besides the caller's"
     assert {os.getpriority(os.PRIO_PROCESS, int(each)) for each in made} == {usual}
-    opened[0].close()
+    opened.close()
     pool.close()
+
+
+def priority() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
