@@ -19,6 +19,9 @@ PATIENCE_S = 5.0
 """A batch size is left out where one run of each plan would take longer."""
 WARM_UP_S = 30.0
 """For running every batch size once; sizes that would pass it are warmed by their first request."""
+SHORT_S = 0.002
+"""Runs that take less are timed behind one of their own: behind another plan's, which may have waited for threads, the
+caches are cold, and that costs as much as a tiny ensemble (measured: 65 µs for what takes 28 by itself)."""
 MIDDLE_ROWS = 8
 MOST_REPEATS = 30
 MARGIN = 0.1
@@ -87,8 +90,9 @@ def compare(runs: Mapping[Name, Run], sizes: Sequence[int], lanes: Mapping[Name,
             break
         first = {name: _timed(run, rows) for name, run in runs.items()}
         once[rows] = sum(first.values())
-        repeats = _repeats(share, once[rows])
-        rounds = [{name: _timed(run, rows) for name, run in runs.items()} for _ in range(repeats)] or [first]
+        timed, cost = (_timed, 1) if once[rows] > SHORT_S * len(runs) else (_timed_warm, 2)
+        repeats = _repeats(share, cost * once[rows])
+        rounds = [{name: timed(run, rows) for name, run in runs.items()} for _ in range(repeats)] or [first]
         for name, timing in timings.items():
             timing.idle[rows] = median(taken[name] for taken in rounds)
     most = max(lanes.values())
@@ -160,6 +164,11 @@ def _timed(run: Run, rows: int) -> float:
     started = perf_counter()
     run(rows)
     return perf_counter() - started
+
+
+def _timed_warm(run: Run, rows: int) -> float:
+    run(rows)
+    return _timed(run, rows)
 
 
 def _repeats(share_s: float, once_s: float) -> int:
