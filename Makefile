@@ -52,6 +52,8 @@ bench: $(VENV)/.dev ## measure beside other servers and alone, into build/bench 
 	$(BIN)/python -m loadtest.bench curves --out build/bench
 	$(BIN)/python -m loadtest.bench overload --out build/bench
 	$(BIN)/python -m loadtest.bench swap --out build/bench
+	$(BIN)/python -m loadtest.bench rows --out build/bench
+	$(BIN)/python -m loadtest.bench beside --out build/bench
 
 clean: ## remove caches and build output, keep .venv and models
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""`python -m loadtest.bench curves | overload | swap`: benchmarks of Tutti alone; short unless told."""
+"""`python -m loadtest.bench curves | overload | swap | rows | beside`: benchmarks of Tutti alone; short unless told."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import get_args
 
 import msgspec
 
-from loadtest.bench import curves, overload, swap
+from loadtest.bench import beside, curves, many_rows, overload, swap
 from loadtest.bench.curves import Name
 from loadtest.bench.plot import draw
 from loadtest.bench.serving import serving
-from loadtest.bench.text import curves_text, overload_text, swaps_text
+from loadtest.bench.text import beside_text, curves_text, overload_text, rows_text, swaps_text
 from loadtest.errors import LoadtestError
 from loadtest.peers import wrk
-from loadtest.peers.ensembles import CLASSES, Ensemble, write
+from loadtest.peers.ensembles import CLASSES, Ensemble, build, write
 from loadtest.peers.errors import PeerError
 from loadtest.peers.networks import convolutional, perceptron
 from loadtest.picture import require_matplotlib
@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     three = benchmarks.add_parser("swap", parents=[common, loaded], help="new versions at half of the capacity")
     three.add_argument("--duration", type=float, default=20.0, metavar="S", help="seconds for each kind [20]")
     three.add_argument("--swaps", type=int, default=4, metavar="N", help="in that time [4]")
+    four = benchmarks.add_parser("rows", parents=[common], help="many rows a request, beside onnxruntime alone")
+    four.add_argument("--rows", type=int, default=32, metavar="N", help="a request [32]")
+    five = benchmarks.add_parser("beside", parents=[common], help="a second ensemble beside the first: idle latency")
+    for short in (four, five):
+        short.add_argument("--seconds", type=int, default=2, metavar="S", help="for each figure [2]")
+        short.add_argument("--rounds", type=int, default=5, metavar="R", help="medians are given [5]")
     return parser
 
 
@@ -127,8 +133,35 @@ def _swap(arguments: argparse.Namespace, folder: Path) -> None:
     _give(arguments.out, "swap", swaps_text(found), found)
 
 
+def _rows(arguments: argparse.Namespace, folder: Path) -> None:
+    found = many_rows.measure(
+        build("tiny", folder / "files"),
+        wrk.find(folder / "wrk"),
+        folder,
+        rows=arguments.rows,
+        seconds=arguments.seconds,
+        rounds=arguments.rounds,
+        arguments=shlex.split(arguments.tutti),
+        tell=_tell,
+    )
+    _give(arguments.out, "rows", rows_text(found), found)
+
+
+def _beside(arguments: argparse.Namespace, folder: Path) -> None:
+    found = beside.measure(
+        (build("tiny", folder / "tiny"), build("cnn", folder / "cnn")),
+        wrk.find(folder / "wrk"),
+        folder,
+        seconds=arguments.seconds,
+        rounds=arguments.rounds,
+        arguments=shlex.split(arguments.tutti),
+        tell=_tell,
+    )
+    _give(arguments.out, "beside", beside_text(found), found)
+
+
 _BENCHMARKS: dict[str, Callable[[argparse.Namespace, Path], None]] = {
-    "curves": _curves, "overload": _overload, "swap": _swap,
+    "curves": _curves, "overload": _overload, "swap": _swap, "rows": _rows, "beside": _beside,
 }  # fmt: skip
 
 

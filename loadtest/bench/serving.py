@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.bench.cores import on, split
 from loadtest.peers.ask import answers
 from loadtest.peers.ensembles import Ensemble
-from loadtest.peers.errors import PeerError
 from loadtest.peers.formats import OPEN_INFERENCE, OPEN_INFERENCE_BINARY, Protocol, Request
 from loadtest.peers.process import Server, free_port, running
 from loadtest.peers.publishing import publish
@@ -62,23 +61,19 @@ def serving_repository(
     port = free_port()
     last = OPEN_INFERENCE.request(ensembles[-1].name, ensembles[-1].rows(1))
     command = [sys.executable, "-m", "tutti", "serve", "--repository", str(repository), "--port", str(port)]
-    cores = _cores(apart)
-    os.sched_setaffinity(0, cores - {max(cores)} if apart else cores)  # the server's, too: it inherits them
-    try:
-        with running(
-            "tutti", [*command, *arguments], port, folder / "tutti.log",
-            ready=functools.partial(answers, port, last), limit_s=START_LIMIT_S,
-        ) as server:  # fmt: skip
-            if apart:
-                os.sched_setaffinity(0, {max(cores)})
-            yield Served(server, repository, tuple(ensembles))
-    finally:
-        os.sched_setaffinity(0, cores)
-
-
-def _cores(apart: bool) -> set[int]:
-    """Those of this thread; PeerError where there is none to keep apart."""
-    cores = os.sched_getaffinity(0)
-    if apart and len(cores) < 2:
-        raise PeerError("--apart: there is one core, expected at least 2: one is the generator's")
-    return cores
+    cores = split() if apart else None
+    with contextlib.ExitStack() as held:
+        with on(cores.server) if cores else contextlib.nullcontext():
+            server = held.enter_context(
+                running(
+                    "tutti",
+                    [*command, *arguments],
+                    port,
+                    folder / "tutti.log",
+                    ready=functools.partial(answers, port, last),
+                    limit_s=START_LIMIT_S,
+                )
+            )
+        if cores:
+            held.enter_context(on(cores.generator))
+        yield Served(server, repository, tuple(ensembles))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from loadtest.bench.beside import Beside
 from loadtest.bench.curves import Curve, Curves
+from loadtest.bench.many_rows import ManyRows
 from loadtest.bench.overload import Overload
 from loadtest.bench.swap import Swap
 from loadtest.peers.table import number
@@ -98,3 +100,30 @@ def _or_dash(value: float | None) -> str:
     if value is None:
         return "–"
     return number(value) if value >= 0 else f"-{number(-value)}"
+
+
+def rows_text(result: ManyRows) -> str:
+    """Many rows a request beside onnxruntime alone."""
+    return "\n".join(
+        [
+            f"{result.machine.line()} (after it {result.load_after:.2f}).",
+            f"Ensemble {result.ensemble}, binary, {result.rows} rows a request; cores for either: {result.cores}.",
+            "",
+            f"served            {number(result.served_rows_per_s)} rows/s, {result.ratio:.2f}× of onnxruntime alone",
+            f"onnxruntime       {number(result.bare_rows_per_s)} rows/s ({result.bare_with})",
+            "",
+        ]
+    )
+
+
+def beside_text(result: Beside) -> str:
+    """The idle latency of an ensemble with and without another beside it."""
+    return "\n".join(
+        [
+            f"{result.machine.line()} (after it {result.load_after:.2f}).",
+            "",
+            f"{result.first} alone        p50 {number(result.alone_p50_ms)} ms at one connection",
+            f"with {result.second} beside it  p50 {number(result.beside_p50_ms)} ms, {result.ratio:.2f}×",
+            "",
+        ]
+    )

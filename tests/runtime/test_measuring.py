@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -75,12 +76,12 @@ def test_short_runs_are_timed_behind_one_of_their_own(clock: Clock) -> None:
     """A plan that waits for threads leaves the caches cold to whichever plan's turn is next."""
     last: list[str] = []
 
-    def seconds(name: str) -> float:
+    def seconds(name: str, rows: int) -> float:
         cold = bool(last) and last[-1] != name
         last.append(name)
         return 1e-3 if cold else 5e-4
 
-    plans = {name: clock.plan(name, lambda rows, name=name: seconds(name)) for name in ("sequential", "merged")}
+    plans = {name: clock.plan(name, partial(seconds, name)) for name in ("sequential", "merged")}
     timings = compare(plans, (1,), dict.fromkeys(plans, 1))
     assert [timing.idle[1] for timing in timings.values()] == pytest.approx([5e-4, 5e-4])
 

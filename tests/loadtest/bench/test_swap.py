@@ -1,13 +1,16 @@
-"""Swaps and overload against a real `tutti serve`."""
+"""Swaps, overload and what is compared with them against a real `tutti serve`."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from loadtest.bench.beside import Beside
 from loadtest.bench.cli import main
+from loadtest.bench.many_rows import ManyRows
 from loadtest.bench.overload import Overload
 from loadtest.bench.swap import Swap
 
@@ -29,3 +32,22 @@ def test_an_overload_is_refused_with_a_time_to_come_back(tmp_path: Path) -> None
     assert found.refused > 0
     assert set(found.outcomes) == {"ok", "refused"}
     assert found.probes_refused == found.probes_with_retry_after > 0
+
+
+def test_the_generator_may_have_a_core_of_its_own(tmp_path: Path) -> None:
+    assert main(["overload", "--duration", "8", "--ensemble", "cnn", "--apart", "--out", str(tmp_path)]) == 0
+    assert len(os.sched_getaffinity(0)) == os.cpu_count(), "given back"
+
+
+def test_many_rows_are_compared_with_the_runtime_alone(tmp_path: Path) -> None:
+    assert main(["rows", "--rows", "8", "--seconds", "1", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    found = msgspec.json.decode((tmp_path / "rows.json").read_bytes(), type=ManyRows)
+    assert found.rows == 8
+    assert found.served_rows_per_s > 0
+    assert found.ratio == pytest.approx(found.served_rows_per_s / found.bare_rows_per_s)
+
+
+def test_a_second_ensemble_beside_the_first_is_served_and_measured(tmp_path: Path) -> None:
+    assert main(["beside", "--seconds", "1", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    found = msgspec.json.decode((tmp_path / "beside.json").read_bytes(), type=Beside)
+    assert found.ratio == pytest.approx(found.beside_p50_ms / found.alone_p50_ms)
