@@ -18,7 +18,7 @@ from exporter.errors import BundleError
 from exporter.publishing.assembly import Wishes
 from exporter.publishing.publish import Published, publish
 from model_repo import Fusion, Geometric, Mean, Median, ReciprocalRank, Repository, RepositoryError, Vote, Weighted
-from model_repo.manifest import Kind, Task
+from model_repo.manifest import Batching, Kind, Task
 
 RULES: Mapping[str, Fusion] = {
     "mean": Mean(),
@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", action="append", default=[], metavar="NAME=TENSOR",
                         help="the output of a member that is fused [its only one of floats]")  # fmt: skip
     parser.add_argument("--quorum", type=int, metavar="N", help="fewest members that may answer [half, rounded up]")
+    parser.add_argument("--max-batch-rows", type=int, default=Batching().max_batch_rows, metavar="N",
+                        help="most rows computed at once; more pays for tiny models [%(default)s]")  # fmt: skip
     parser.add_argument("--version", type=int, metavar="N", help="the version's number [the next]")
     parser.add_argument("--description", default="", help="a line for people")
     parser.add_argument("--repository", default=os.environ.get("TUTTI_REPOSITORY", "models"), metavar="DIR",
@@ -93,6 +95,7 @@ def _publish(arguments: argparse.Namespace) -> Published:
         outputs=_of_members("--output", arguments.output, paths),
         quorum=arguments.quorum,
         description=arguments.description,
+        batching=_batching(arguments.max_batch_rows),
     )
     return publish(
         Repository(arguments.repository),
@@ -102,6 +105,16 @@ def _publish(arguments: argparse.Namespace) -> Published:
         golden=arguments.golden,
         version=arguments.version,
     )
+
+
+def _batching(rows: int) -> Batching:
+    """Batches of so many rows, and a queue that holds as many batches as the usual one."""
+    usual = Batching()
+    most = 65_536  # the manifest's own bound
+    if not 1 <= rows <= most:
+        raise UsageError(f"--max-batch-rows: {rows} given, expected 1 to {most}")
+    queue = max(usual.max_queue_rows, rows * (usual.max_queue_rows // usual.max_batch_rows))
+    return Batching(max_batch_rows=rows, max_queue_rows=queue)
 
 
 def _of_members(flag: str, words: Sequence[str], paths: Mapping[str, Path]) -> dict[str, str]:

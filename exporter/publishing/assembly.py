@@ -12,7 +12,7 @@ from exporter.bundle import NO_DIGEST, draft
 from exporter.errors import BundleError
 from exporter.publishing.model_file import ModelFile, ModelFileError
 from model_repo import Fusion, Input, Manifest, Member, problems
-from model_repo.manifest import Kind, Task
+from model_repo.manifest import Batching, Kind, Task
 from server.runtime.datatypes import DATATYPES, Array, TensorInfo
 from server.runtime.signature import Signature
 from server.runtime.signature import problems as signature_problems
@@ -33,6 +33,7 @@ class Wishes:
     outputs: Mapping[str, str] = field(default_factory=dict)
     quorum: int | None = None
     description: str = ""
+    batching: Batching = Batching()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ def manifest_of(name: str, inputs: Sequence[Input], members: Sequence[Given], wi
         draft(name, task, classes, inputs, entries, wishes.fusion),
         quorum=wishes.quorum or -(-len(members) // 2),
         description=wishes.description,
+        batching=wishes.batching,
     )
     wrong = [
         f"member '{one.file.name}' gives {one.width} columns, there are {len(classes)} classes"

@@ -10,14 +10,17 @@ from statistics import median
 import msgspec
 
 from loadtest.bench.cores import on, split
-from loadtest.bench.serving import serving
+from loadtest.bench.serving import serving_repository
 from loadtest.peers.ensembles import Ensemble
 from loadtest.peers.machine import Machine, this_machine
+from loadtest.peers.publishing import publish
 from loadtest.peers.sitting import alone
 from loadtest.peers.wrk import Generator
 
 FORMAT = 1
 CONNECTIONS = 16
+BATCH_ROWS = 512
+"""Of Tutti, for all connections' rows at once; onnxruntime alone is tried with up to 256."""
 BARE_S = 8.0
 """An eighth for each batch size, plan and number of lanes."""
 
@@ -53,7 +56,9 @@ def measure(
     machine, cores = this_machine(), split()
     served_rates: list[float] = []
     bare: dict[str, list[float]] = {}
-    with serving([ensemble], folder, arguments, apart=True) as served:
+    repository = folder / "models"
+    publish(ensemble, repository, ["--max-batch-rows", str(BATCH_ROWS)])
+    with serving_repository(repository, [ensemble], folder, arguments, apart=True) as served:
         for turn in range(rounds):
             found = generator.load(served.server.port, served.request(rows), connections=CONNECTIONS, seconds=seconds)
             served_rates.append(found.rps * rows)

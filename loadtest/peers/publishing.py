@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.peers.ensembles import CLASSES, Ensemble
@@ -12,13 +13,17 @@ from loadtest.peers.errors import PeerError
 LIMIT_S = 300
 
 
-def publish(ensemble: Ensemble, repository: Path) -> None:
-    """The ensemble as the next version in `repository`, its mean as the fusion; raises PeerError."""
+def publish(ensemble: Ensemble, repository: Path, more: Sequence[str] = ()) -> None:
+    """The ensemble as the next version in `repository`, its mean as the fusion; raises PeerError.
+
+    `more`: further arguments of `tutti publish`.
+    """
     command = [sys.executable, "-m", "tutti", "publish", ensemble.name, "--repository", str(repository)]
     command += ["--fusion", "mean"]
     command += ["--classes", ",".join(f"c{number}" for number in range(CLASSES))]
     for member, path in ensemble.members.items():
         command += ["--member", f"{member}={path}"]
+    command += more
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)  # noqa: S603
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]

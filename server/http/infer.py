@@ -95,16 +95,13 @@ class Inference:
         """Route, decode and queue what has arrived: together, as that takes a third less than one by one."""
         arrivals, self._arrivals = self._arrivals, []
         known: Call | None = None
-        asked: Servable | None = None
+        asked: dict[Servable, None] = {}
         ahead: Iterator[templates.Known | None] | None = None
         for place, exchange in enumerate(arrivals):
             call = exchange.call
             try:
                 if call is not known:
                     known = ahead = None
-                    if asked is not None:
-                        asked.begin()
-                        asked = None
                     servable, signature = self._route(call, exchange)
                     known = call
                 exchange.ensemble, exchange.version = signature.ensemble, signature.version_text
@@ -130,7 +127,7 @@ class Inference:
                 exchange.request = request
                 deadline = exchange.started + (request.timeout_s or signature.timeout_s)
                 servable.ask(feeds, request.rows, request.outputs, deadline, exchange)
-                asked = servable
+                asked[servable] = None
             except Superseded:
                 self._in_task(exchange)
             except ServerError as error:
@@ -138,8 +135,8 @@ class Inference:
                 exchange.set_exception(error)
             except Exception as error:
                 exchange.set_exception(error)
-        if asked is not None:
-            asked.begin()
+        for servable in asked:  # behind all: those that were asked in turn shall have their batches all the same
+            servable.begin()
 
     def refuse(self, error: ServerError) -> Reply:
         """The reply to a request that went wrong before its body was read, counted."""

@@ -105,6 +105,16 @@ def test_golden_rows_may_be_given(files: Path) -> None:
     ensemble.close()
 
 
+def test_batches_may_be_larger_than_usual(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert publish(files, "--max-batch-rows", "512", members="soft") == 0
+    batching = Repository(files / "models").open("own", 1).manifest.batching
+    assert (batching.max_batch_rows, batching.max_queue_rows) == (512, 8192)
+    for wrong in ("0", "65537"):
+        assert publish(files, "--max-batch-rows", wrong, members="soft") == 2
+        assert f"--max-batch-rows: {wrong} given, expected 1 to 65536" in capsys.readouterr().err
+    assert Repository(files / "models").versions("own") == [1]
+
+
 def test_publishing_again_makes_the_next_version(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert publish(files, members="soft") == 0
     capsys.readouterr()
