@@ -56,6 +56,7 @@ def publish(
         quorum=draft.quorum,
         golden=bundle.golden_rows(draft, [one.values for one in members], feeds),
         description=draft.description,
+        batching=draft.batching,
     )
     with bundle.rehearsed(made):
         pass  # a server would take it

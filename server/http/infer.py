@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 ATTEMPTS = 8
 """Swaps that one request may run into between routing and submission before it gives up with 503."""
 
+FEW_NUMBERS = 2048
+"""Of an answer, whatever is asked for: never heavy to encode, nor to compress."""
+
 T = TypeVar("T")
 
 
@@ -203,7 +206,8 @@ class Inference:
             call, request = exchange.call, exchange.request
             outcome = "degraded" if answer.missing else "ok"
             try:
-                if (request.rows > 1 or len(request.outputs) > 2) and _heavy_to_encode(call, request, answer):
+                few = request.rows * exchange.signature.row_numbers <= FEW_NUMBERS
+                if not few and _heavy_to_encode(call, request, answer):
                     self._own(self._encoded_elsewhere(exchange, answer, outcome))
                     return
                 if call.plain and call.accept_encoding is None:

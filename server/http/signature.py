@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from server.http.templates import Template
     from server.serving.servable import Servable
 
+MANY = 1 << 20
+
 KEPT = 1024
 """Signatures kept; beyond that all are made anew, which only costs their making."""
 
@@ -97,6 +99,8 @@ class Signature:
     """Of an answer in JSON with no member missing."""
     templates: dict[tuple[bytes, bytes], Template] = field(default_factory=dict)
     """Requests seen, by the bytes before their numbers and behind; each thread may add to it."""
+    row_numbers: int = 0
+    """Of all outputs that a request may ask for, the numbers of one row together."""
     forms: dict[int, Form] = field(default_factory=dict)
     """Of answers given, by the identity of what was wanted; each thread may add to it."""
     answered: list[float] = field(default_factory=list)
@@ -159,6 +163,7 @@ def signature_of(servable: Servable) -> Signature:
         version_text=str(servable.version),
         opening=b'{%b,"outputs":[' % head[1:-1],
         json_headers=(JSON, (b"tutti-version", b"%d" % servable.version)),
+        row_numbers=sum(_numbers(tensor.shape[1:]) for tensor in outputs.values()),
     )
 
 
@@ -177,6 +182,11 @@ class Signatures:
                 self._made.clear()
             found = self._made[key] = signature_of(servable)
         return found
+
+
+def _numbers(row: tuple[int, ...]) -> int:
+    """Of one row; many where a dimension may have any length."""
+    return MANY if -1 in row else prod(row)
 
 
 def _input(declared: Input) -> InputTensor:
