@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "model_repo": ("model_repo",),
     "server.errors": (),
+    "server.promptness": (),
     "server": (
         "server.errors",
         "server.settings",
@@ -24,7 +25,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "server.logs",
         "model_repo",
     ),
-    "server.runtime": ("server.runtime", "server.errors", "model_repo"),
+    "server.runtime": ("server.runtime", "server.errors", "server.promptness", "model_repo"),
     "server.serving": (
         "server.serving",
         "server.runtime",
@@ -51,6 +52,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "server.errors",
         "server.settings",
         "server.metrics",
+        "server.promptness",
         "server.logs",
         "model_repo",
     ),
