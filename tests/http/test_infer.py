@@ -187,3 +187,31 @@ def test_the_table_of_clients_does_not_grow_without_bound() -> None:
         limit.take(f"client {number}")
     buckets: OrderedDict[str, Any] = vars(limit)["_buckets"]
     assert list(buckets) == [f"client {number}" for number in range(990, 1000)]
+
+
+def test_ensembles_that_are_asked_in_turn_begin_when_all_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun one by one, each would have batches of one row however many were on their way."""
+    servables = {1: digits(1), 2: digits(2)}
+    told: list[tuple[str, int]] = []
+    for version, servable in servables.items():
+        ask_of = servable.ask
+
+        def asked_for(*words: Any, version: int = version, ask_of: Any = ask_of) -> None:
+            told.append(("ask", version))
+            ask_of(*words)
+
+        monkeypatch.setattr(servable, "ask", asked_for)
+        monkeypatch.setattr(servable, "begin", lambda version=version: told.append(("begin", version)))
+
+    async def run() -> list[Reply]:
+        asked, _ = inference(Manager(*servables.values()))
+        replies: list[asyncio.Future[Reply]] = [asyncio.get_running_loop().create_future() for _ in range(4)]
+        for version, reply in zip((1, 2, 1, 2), replies, strict=True):
+            asked.answer_nowait(Call("v2", Target("digits", version)), REQUEST, reply.set_result)
+        found = await asyncio.gather(*replies)
+        assert asked.open == 0
+        return found
+
+    assert [reply.status for reply in asyncio.run(asyncio.wait_for(run(), 10))] == [200] * 4
+    assert told[:4] == [("ask", 1), ("ask", 2), ("ask", 1), ("ask", 2)]
+    assert sorted(told[4:]) == [("begin", 1), ("begin", 2)]
