@@ -14,8 +14,6 @@ from loadtest.peers.ensembles import Ensemble
 from loadtest.peers.machine import Machine, this_machine
 from loadtest.peers.wrk import Generator
 
-ROUNDS = 5
-
 FORMAT = 1
 
 
@@ -38,7 +36,7 @@ def measure(
     folder: Path,
     *,
     seconds: int,
-    rounds: int = ROUNDS,
+    rounds: int,
     arguments: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> Beside:
@@ -59,9 +57,8 @@ def measure(
         for turn in range(rounds):
             figures["alone"].append(ask(alone))
             figures["beside"].append(ask(both))
-            tell(
-                f"beside, round {turn + 1}: " + ", ".join(f"{name} {each[-1]:.3f} ms" for name, each in figures.items())
-            )
+            without, beside = (each[-1] for each in figures.values())
+            tell(f"beside, round {turn + 1}: p50 {without:.3f} ms alone, {beside:.3f} ms with {second.name}")
     without, beside = (median(each) for each in figures.values())
     return Beside(
         machine=machine,

@@ -23,6 +23,7 @@ from loadtest.errors import LoadtestError
 from loadtest.peers import wrk
 from loadtest.peers.ensembles import CLASSES, Ensemble, build, write
 from loadtest.peers.errors import PeerError
+from loadtest.peers.machine import this_machine
 from loadtest.peers.networks import convolutional, perceptron
 from loadtest.picture import require_matplotlib
 
@@ -104,8 +105,9 @@ def _curves(arguments: argparse.Namespace, folder: Path) -> None:
 
 def _overload(arguments: argparse.Namespace, folder: Path) -> None:
     ensemble = _ENSEMBLES[arguments.ensemble](1, folder / "files")
+    machine = this_machine()  # before the generator gets a core of its own
     with serving([ensemble], folder, shlex.split(arguments.tutti), apart=arguments.apart) as served:
-        found = overload.measure(served, arguments.duration, _tell)
+        found = overload.measure(served, machine, arguments.duration, _tell)
     _give(arguments.out, "overload", overload_text(found), found)
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from loadtest.bench.serving import Served
 from loadtest.peers.ask import ask
-from loadtest.peers.machine import Machine, this_machine
+from loadtest.peers.machine import Machine
 from loadtest.report import build
 from loadtest.runner import run
 from loadtest.scenarios import Options, plan
@@ -69,9 +69,10 @@ class _Probe:
                 self.with_retry_after += "retry-after" in headers
 
 
-def measure(served: Served, duration_s: float, tell: Callable[[str], None] = lambda line: None) -> Overload:
+def measure(
+    served: Served, machine: Machine, duration_s: float, tell: Callable[[str], None] = lambda line: None
+) -> Overload:
     """A quarter of the time for the capacity, the rest for the overload; raises LoadtestError."""
-    machine = this_machine()
     options = Options(url=served.url, scenario="overload", duration_s=duration_s, protocol="binary", timeout_s=60)
     probe = _Probe(served)
     thread = threading.Thread(target=probe.run)

@@ -35,7 +35,7 @@ Kind = Literal["shared members", "new members"]
 # Moves the lowest prepared version into the served repository and prints its number. A shell: starting Python takes
 # 50 ms of a core, which the requests beside it would pay.
 _MOVE = """\
-number=$(ls "$0" | sort -n | head -n 1) && mv "$0/$number" "$1/$number" && echo "$number"
+number=$(ls "$0" | grep -x '[0-9]*' | sort -n | head -n 1) && mv "$0/$number" "$1/$number" && echo "$number"
 """
 
 
