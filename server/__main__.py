@@ -99,7 +99,12 @@ class _Process:
         self._fronts: Fronts | None = None
         if settings.fronts:
             app = self._app(surface)
-            self._fronts = Fronts(settings, self._manager, self._metrics, cast(App, app), app.state.rate, list(data))
+            try:
+                self._fronts = Fronts(
+                    settings, self._manager, self._metrics, cast(App, app), app.state.rate, list(data)
+                )
+            except OSError as error:
+                raise StartError(f"--fronts: {error}") from error
         else:
             self._servers.append((self._server(surface), data[0]))
 

@@ -26,6 +26,8 @@ from server.settings import Settings
 if TYPE_CHECKING:
     from server.serving.manager import Manager
 
+LONGEST_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes of a unix socket's path."""
 FIRST_DELAY_S = 0.05
 LAST_DELAY_S = 5.0
 """Back-off between a front's death and its successor: doubled each time, and forgotten after a quiet minute."""
@@ -52,6 +54,12 @@ class Fronts:
         self._settings = settings
         self._folder = tempfile.TemporaryDirectory(prefix="tutti-")  # mode 0700
         self._tunnel_path = str(Path(self._folder.name) / "engine.sock")
+        if (length := len(os.fsencode(self._tunnel_path))) > LONGEST_PATH:
+            self._folder.cleanup()
+            raise OSError(
+                f"the path of the fronts' socket, '{self._tunnel_path}', has {length} bytes, at most {LONGEST_PATH} "
+                "are taken; TMPDIR names another folder"
+            )
         self._tunnel = TunnelServer(app, self._tunnel_path)
         self._stopping = asyncio.Event()
         self._metrics = metrics

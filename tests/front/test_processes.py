@@ -280,3 +280,19 @@ def test_a_port_that_another_server_has_is_refused(tmp_path: Path) -> None:
             [*command, "--port", str(server.port)], check=False, capture_output=True, text=True, timeout=60
         )
         assert (second.returncode, "cannot listen on" in second.stderr) == (2, True)
+
+
+def test_a_socket_path_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    (tmp_path / "models").mkdir()
+    command = [sys.executable, "-m", "tutti", "serve", "--repository", str(tmp_path / "models"), "--port", "0"]
+    done = subprocess.run(
+        [*command, "--fronts", "1"], env={**os.environ, "TMPDIR": str(long)}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("tutti serve: --fronts: the path of the fronts' socket")
+    assert line.endswith("at most 107 are taken; TMPDIR names another folder")
+    assert list(long.iterdir()) == []
