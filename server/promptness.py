@@ -50,6 +50,8 @@ def _slice(nanoseconds: int) -> bool:
         return False  # under another policy the same field means another thing
     size = ctypes.sizeof(Attributes)
     nice = os.getpriority(os.PRIO_PROCESS, 0)
+    if nice < 0:
+        return False  # threads that it starts would be reset to 0: whoever gave the priority meant all of the server
     wanted = Attributes(size=size, policy=_SCHED_OTHER, flags=_RESET_ON_FORK, nice=nice, runtime=nanoseconds)
     libc: Any = ctypes.CDLL(None)
     return bool(libc.syscall(number, 0, ctypes.byref(wanted), 0) == 0)

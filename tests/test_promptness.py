@@ -55,3 +55,8 @@ def test_where_there_is_no_such_call_nothing_happens(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(platform, "machine", lambda: "s390x")
     assert not promptness.prefer_soon()
     assert not promptness.prefer_late()
+
+
+def test_a_priority_that_children_would_lose_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpriority", lambda which, who: -5)
+    assert not promptness.prefer_soon()

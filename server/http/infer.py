@@ -251,15 +251,16 @@ class Inference:
 
     def _in_task(self, exchange: Exchange) -> None:
         async def answer() -> None:
-            try:
-                reply = await self.answer(exchange.call, exchange.body)
-            except BaseException:
-                self.open -= 1
-                raise
+            reply = await self.answer(exchange.call, exchange.body)
             exchange.work = None
             self._deliver(exchange, reply)
 
-        exchange.work = self._own(answer())
+        exchange.work = work = self._own(answer())
+        work.add_done_callback(self._withdrawn)  # not inside: one that is cancelled at once never begins
+
+    def _withdrawn(self, work: asyncio.Task[None]) -> None:
+        if work.cancelled():
+            self.open -= 1
 
     def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that is referred to until it ends."""

@@ -46,7 +46,7 @@ class ShortCycle:
         self.call = call
         self.keep_alive = keep_alive
         self.body = b""
-        self.rest: list[bytes] | None = None
+        self.rest: bytearray | None = None  # one buffer: a client may send a byte at a time
         self.more_body = True
         self.response_complete = False
         self.disconnected = False
@@ -262,9 +262,9 @@ class ShortWay(HttpToolsProtocol):
             if not cycle.body:
                 cycle.body = body
             elif cycle.rest is None:
-                cycle.rest = [body]
+                cycle.rest = bytearray(body)
             else:
-                cycle.rest.append(body)
+                cycle.rest += body
         else:
             super().on_body(body)
 
@@ -276,7 +276,7 @@ class ShortWay(HttpToolsProtocol):
             return
         cycle.more_body = False
         if cycle.rest is not None:
-            cycle.body, cycle.rest = b"".join((cycle.body, *cycle.rest)), None
+            cycle.body, cycle.rest = cycle.body + cycle.rest, None
         if not cycle.response_complete:
             cycle.pending = self.inference.answer_nowait(cycle.call, cycle.body, cycle)
 

@@ -19,14 +19,17 @@ OURS = frozenset({"Bound", "ShortCycle", "Exchange", "InferRequest", "Answer", "
 
 
 @contextmanager
-def garbage(found: list[str]) -> Iterator[None]:
+def garbage(running: Live, found: list[str]) -> Iterator[None]:
     """Fill `found` with the types of what only the collector could free of what the block has made."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         yield
-        time.sleep(0.1)  # until the server has seen that its clients left
+        left_by = time.monotonic() + 10
+        while running.server.server_state.connections:
+            assert time.monotonic() < left_by, "the server has not seen that its clients left"
+            time.sleep(0.01)
         gc.collect()
         found += [type(one).__name__ for one in gc.garbage]
     finally:
@@ -67,7 +70,7 @@ def test_requests_and_their_connections_make_no_cycles(
             monkeypatch.setattr(running.manager.route("digits"), "check_room", room)
         ask(running, status)  # what is made once
         found: list[str] = []
-        with garbage(found):
+        with garbage(running, found):
             for _ in range(ROUNDS):
                 ask(running, status)
     assert {name: found.count(name) for name in OURS & set(found)} == {}

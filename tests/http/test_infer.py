@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections import OrderedDict
 from typing import Any
@@ -215,3 +216,18 @@ def test_ensembles_that_are_asked_in_turn_begin_when_all_are_asked(monkeypatch: 
     assert [reply.status for reply in asyncio.run(asyncio.wait_for(run(), 10))] == [200] * 4
     assert told[:4] == [("ask", 1), ("ask", 2), ("ask", 1), ("ask", 2)]
     assert sorted(told[4:]) == [("begin", 1), ("begin", 2)]
+
+
+def test_what_is_withdrawn_before_its_task_begins_is_no_longer_on_its_way() -> None:
+    async def run() -> int:
+        asked, _ = inference()
+        packed = Call("v2", Target("digits"), content_encoding="gzip")
+        exchange = asked.answer_nowait(packed, gzip.compress(REQUEST), lambda reply: pytest.fail("delivered"))
+        await asyncio.sleep(0)
+        assert exchange.work is not None
+        assert exchange.cancel()
+        await asyncio.wait([exchange.work])
+        await asyncio.sleep(0)
+        return asked.open
+
+    assert asyncio.run(run()) == 0
