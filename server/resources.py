@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import sys
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
-_UNLIMITED = 1 << 60
+from server import cgroups
 
 
 def cores() -> int:
-    """Cores that the affinity mask and the cgroup's quota leave to this process, at least 1."""
+    """Cores that the affinity mask and the cgroups' quota, rounded up, leave to this process; at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(affinity, _quota()))
+    quota = cgroups.quota_cores()
+    return max(1, affinity if quota is None else min(affinity, math.ceil(quota)))
 
 
 def memory_limit_bytes() -> int:
-    """The smaller of the cgroup's limit and the machine's memory."""
-    return min(_cgroup_bytes("memory.max"), _machine_bytes())
+    """The smaller of the cgroups' limit and the machine's memory."""
+    limit, machine = cgroups.memory_bytes(), _machine_bytes()
+    return machine if limit is None else min(limit, machine)
 
 
 def resident_bytes() -> int:
@@ -42,23 +44,6 @@ def give_back_memory() -> None:
     if sys.platform == "linux":
         _malloc_trim(0)
     gc.freeze()
-
-
-def _quota() -> int:
-    """Cores of the cgroup's quota, rounded up; many where there is none."""
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return _UNLIMITED
-    return _UNLIMITED if quota == "max" else -(-int(quota) // int(period))
-
-
-def _cgroup_bytes(name: str) -> int:
-    try:
-        text = (_CGROUP / name).read_text(encoding="ascii").strip()
-    except OSError:
-        return _UNLIMITED
-    return int(text) if text.isdigit() else _UNLIMITED
 
 
 def _machine_bytes() -> int:

@@ -68,7 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ge=0,
             le=4096,
             description="Thread budget of the process: lanes × intra-op threads never exceed it. "
-            "0 takes the CPU affinity and the cgroup's quota. Set it when other services share the machine.",
+            "0 takes the CPU affinity and the smallest quota of the process's cgroups, v1 or v2. "
+            "Set it when other services share the machine.",
         ),
     ] = 0
     fronts: Annotated[
@@ -116,7 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(
             ge=0,
             description="A version is refused when the process would pass this many bytes of resident memory. "
-            "0 takes 90% of the cgroup's limit or of the machine's memory.",
+            "0 takes 90% of the smallest limit of the process's cgroups, v1 or v2, or of the machine's memory.",
         ),
     ] = 0
     memory_factor: Annotated[
