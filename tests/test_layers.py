@@ -17,6 +17,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "model_repo": ("model_repo",),
     "server.errors": (),
     "server.promptness": (),
+    "server.cgroups": (),
+    "server.resources": ("server.cgroups",),
     "server": (
         "server.errors",
         "server.settings",
