@@ -15,10 +15,11 @@ from exporter.conversion.int8 import int8
 from exporter.data.dataset import Array, Dataset, Rows
 from exporter.errors import ConversionError
 from exporter.families.base import Family
-from exporter.fusing.temperature import calibrated, fit_temperature
+from exporter.fusing.temperature import fit_temperature
 from exporter.inference import Graph, batches
 from exporter.jobs import FINAL, Job, Made
 from exporter.objective import Objective, wording
+from server.runtime.calibration import calibrate
 
 MAX_LOSS_CHANGE = 0.002
 """Of the log-loss in nats, after each has the temperature that fits it."""
@@ -171,7 +172,7 @@ def _held(made: Made, dataset: Dataset) -> Rows:
 def _answers(made: Made, raw: NDArray[np.float32], rows: Rows) -> NDArray[np.float64]:
     """Calibrated by the temperature that fits them."""
     temperature = fit_temperature(raw, made.kind, rows.target[: len(raw)])
-    return calibrated(raw, made.kind, temperature)
+    return calibrate(raw, made.kind, temperature)
 
 
 def _in_batches(graph: Graph, inputs: Mapping[str, Array], size: int) -> NDArray[np.float32]:

@@ -13,15 +13,20 @@ from numpy.typing import NDArray
 from exporter.data.dataset import Array
 from exporter.fusing.names import RuleName
 from exporter.fusing.stacking import FusionGraph, fit_stacker
-from exporter.fusing.temperature import calibrated, fit_temperature
-from exporter.fusing.weights import LOG_LOSS, exponentiated_gradient, greedy_selection, pool_weights, value_weights
+from exporter.fusing.temperature import fit_temperature
+from exporter.fusing.weights import (
+    LOG_LOSS,
+    POOL_FLOOR,
+    exponentiated_gradient,
+    greedy_selection,
+    pool_weights,
+    value_weights,
+)
 from exporter.objective import Objective
 from model_repo import Fallback, Fusion, Geometric, Mean, Median, Stacked, Vote, Weighted
 from model_repo.manifest import Kind
+from server.runtime.calibration import calibrate
 from server.runtime.fusion import fuse
-
-POOL_FLOOR = 1e-6
-"""Of the geometric rule: one confident zero costs a class at most ln 1e6 = 13.8 nats of a member's weight."""
 
 FUSION_FILE = "fusion.onnx"
 
@@ -51,8 +56,8 @@ def fit_temperatures(raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind],
 def calibrated_stack(
     raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], temperatures: Sequence[float]
 ) -> Floats:
-    """Calibrated probabilities, or values, of all members, float64 [K, n, C]."""
-    return np.stack([calibrated(*member) for member in zip(raw, kinds, temperatures, strict=True)])
+    """Calibrated probabilities, or values, of all members as they are served, float64 [K, n, C]."""
+    return np.stack([calibrate(*member) for member in zip(raw, kinds, temperatures, strict=True)])
 
 
 def fit_rule(

@@ -8,13 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array
-from exporter.fusing.temperature import LOG_FLOOR, smoothed
+from exporter.fusing.temperature import smoothed
 from exporter.metrics import FLOOR
 from exporter.objective import MetricName, Objective
 from server.runtime.calibration import softmax
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+
+POOL_FLOOR = 1e-6
+"""Of the geometric rule, fitted and served: one confident zero costs a class at most ln 1e6 = 13.8 nats of a member's
+weight."""
 
 GREEDY_STEPS = 25
 """AutoGluon's default; its authors saw no gain beyond."""
@@ -127,7 +131,7 @@ def pool_weights(P: Floats, y: Labels) -> Floats:
     """
     from scipy.optimize import minimize
 
-    L = np.log(np.maximum(P, LOG_FLOOR))
+    L = np.log(np.maximum(P, POOL_FLOOR))
     target = smoothed(y, P.shape[2])
     equal = np.full(len(P), 1 / len(P))
     seen = np.einsum("nc,knc->k", target, L) / len(y)

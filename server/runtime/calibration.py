@@ -36,12 +36,14 @@ def softmax(Z: Floats, temperature: float | Floats = 1.0) -> Floats:
 def calibrate(X: NDArray[Any], kind: Kind, temperature: float = 1.0) -> Floats:
     """Calibrated float64 [..., C] of a member's output: `logits` by softmax, `probabilities` tempered, `value` as is.
 
-    Probabilities at temperature 1 are left as they are, not renormalised. Not checked here: that rows are
-    finite and sum to 1; the alignment masks rows that are not before it calibrates.
+    What the alignment of a served ensemble makes of the same output, so fitting a fusion uses it too: an exact zero
+    stays one, what rounding put below zero is zero, and probabilities at temperature 1 are not renormalised. Not
+    checked here: that rows are finite and sum to 1; the alignment masks rows that are not before it calibrates.
     """
     values = np.asarray(X, dtype=np.float64)
     if kind == "logits":
         return softmax(values, temperature)
-    if kind == "probabilities" and temperature != 1.0:
-        return temper(values, temperature)
+    if kind == "probabilities":
+        values = np.maximum(values, 0.0)
+        return values if temperature == 1.0 else temper(values, temperature)
     return values
