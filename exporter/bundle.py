@@ -40,12 +40,15 @@ from model_repo.manifest import Task
 from server.errors import LoadError
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.runtime.alignment import Alignment
+from server.runtime.closeness import largest, typical
 from server.runtime.datatypes import Array
 from server.runtime.fusion import Stacker, fuse
 
 GOLDEN_FILE = "golden.npz"
 GOLDEN_ATOL = 1e-4
 """Of probabilities: other CPUs sum in another order, and a float32 network is within 1e-5 (measured: 4e-7)."""
+GOLDEN_RTOL = 1e-5
+"""What a large value may differ more, as a share of itself: 80 last digits of float32."""
 
 NO_DIGEST = "0" * 64
 
@@ -125,8 +128,11 @@ class Bundle:
     tokenizers: tuple[TokenizerFile, ...] = ()
     batching: Batching = Batching()  # noqa: RUF009 - frozen
     execution: Execution = Execution()  # noqa: RUF009 - frozen
-    golden_atol: float = GOLDEN_ATOL
+    golden_atol: float | None = None
+    """None: what `usual_atol` says of the golden rows, and `golden_beyond`."""
+    golden_beyond: float = 0.0
     """More for members in 8 bits, whose answers move with rounding on other CPUs."""
+    golden_rtol: float = GOLDEN_RTOL
     description: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -136,7 +142,7 @@ def draft(
     name: str, task: Task, classes: Sequence[str], inputs: Sequence[Input], members: Sequence[Member], fusion: Fusion
 ) -> Manifest:
     """A manifest without digests: enough to align, fuse and check members before there are files."""
-    golden = Golden(file=GOLDEN_FILE, sha256=NO_DIGEST, bytes=0, rows=1, atol=GOLDEN_ATOL)
+    golden = Golden(file=GOLDEN_FILE, sha256=NO_DIGEST, bytes=0, rows=1, atol=GOLDEN_ATOL, rtol=GOLDEN_RTOL)
     return Manifest(
         format=FORMAT, name=name, version=1, task=task, inputs=tuple(inputs), members=tuple(members), fusion=fusion,
         quorum=1, golden=golden, classes=tuple(classes),
@@ -158,6 +164,28 @@ def golden_rows(
     fused = fuse(manifest.fusion, stack.P, weights, stacker=stacker)
     members = np.ascontiguousarray(stack.P.transpose(1, 0, 2), dtype=np.float32)
     return GoldenRows(feeds, members, fused.astype(np.float32))
+
+
+def scale_of(task: Task, fused: Array) -> float:
+    """The size at which answers [n, C] are measured: 1 for probabilities, for values that of a usual one.
+
+    Not below the largest where all are less than 1, so that nothing small is held to less than its rounding.
+    """
+    if task not in ("regression", "ranking"):
+        return 1.0
+    return max(typical(fused), min(1.0, largest(fused))) or 1.0
+
+
+def usual_atol(task: Task, fused: Array) -> float:
+    """`GOLDEN_ATOL` at the scale of the answers: a million is rounded to 1/16, and 1e-6 is not right by being small."""
+    return GOLDEN_ATOL * scale_of(task, fused)
+
+
+def golden_atol(bundle: Bundle) -> float:
+    """What its manifest says: the tolerance that was set, or the usual one."""
+    if bundle.golden_atol is not None:
+        return bundle.golden_atol
+    return usual_atol(bundle.task, bundle.golden.fused) + bundle.golden_beyond
 
 
 def publish(bundle: Bundle, repository: Repository, version: int | None = None) -> Version:
@@ -206,7 +234,8 @@ def _staged(bundle: Bundle, staging: Staging, version: int) -> Manifest:
             sha256=golden.sha256,
             bytes=golden.bytes,
             rows=len(bundle.golden.fused),
-            atol=bundle.golden_atol,
+            atol=golden_atol(bundle),
+            rtol=bundle.golden_rtol,
         ),
         conformal=bundle.conformal,
         detectors=tuple(entry for entry in side if isinstance(entry, Detector)),

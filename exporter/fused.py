@@ -26,6 +26,7 @@ from exporter.recipe import Head
 from exporter.reporting.leaderboard import Leaderboard, Row
 from model_repo import Input
 from server.runtime import LoadedEnsemble
+from server.runtime.closeness import closeness, typical
 from server.runtime.outputs import FUSED_OUTPUT
 
 SERVED_ROWS = 256
@@ -166,18 +167,26 @@ def kept(head: Head, answers: bytes, inputs: bytes | None) -> LedgerFiles | None
     return LedgerFiles(answers, inputs if head.fusion.ledger == "rows" else None)
 
 
-def compare_served(ensemble: LoadedEnsemble, answer: Floats, feeds: Mapping[str, Array], tolerance: float) -> None:
+def compare_served(
+    ensemble: LoadedEnsemble, answer: Floats, feeds: Mapping[str, Array], tolerance: float, beyond: float = 0.0
+) -> None:
     """Raise BundleError unless the loaded version answers the rows as the leaderboard's figures were made.
 
-    `answer` [m, C]. Values have no scale of their own: their tolerance grows with them.
+    `answer` [m, C]. Values have no scale of their own: `tolerance` is a share of each, and of a usual one; `beyond` is
+    what they may differ more, as they are.
     """
     manifest = ensemble.manifest
     name = FUSED_OUTPUT[manifest.task]
     parts = batches({entry.name: feeds[entry.name] for entry in manifest.inputs}, SERVED_ROWS)
     served = np.concatenate([ensemble.predict(part, [name]).outputs[name] for part in parts])
-    difference = float(np.abs(served - answer.reshape(served.shape)).max())
-    allowed = tolerance * (1.0 if manifest.classes else max(1.0, float(np.abs(answer).max())))
-    if not difference <= allowed:
+    wanted = answer.reshape(served.shape).astype(served.dtype)
+    values = manifest.task == "regression"
+    atol = tolerance * max(1.0, typical(wanted)) if values else tolerance
+    found = closeness(served, wanted, atol + beyond, tolerance if values else 0.0)
+    if found.far.any():
+        place = found.worst
         raise BundleError(
-            manifest.name, [f"served answers differ from the fitted ones by {difference:.2g}, tolerance {allowed:.2g}"]
-        )
+            manifest.name,
+            [f"served answers differ from the fitted ones by {found.difference[place]:.2g}, "
+             f"tolerance {found.allowed[place]:.2g}"],
+        )  # fmt: skip

@@ -15,6 +15,7 @@ from exporter.metrics import accuracy, log_loss
 from exporter.sweep import BATCH_ROWS, Form, Sweep
 from model_repo.manifest import Kind
 from server.runtime.calibration import calibrate
+from server.runtime.closeness import closeness, typical
 
 MAX_LOG_LOSS_CHANGE = 1e-4
 MAX_RMSE_CHANGE = 1e-3
@@ -92,28 +93,29 @@ def _compare(
     if not np.isfinite(found).all():
         wild = np.logical_or.reduce(~np.isfinite(found), axis=1)
         raise ParityError(f"{where} the graph gives values that are not finite: {_named(wild, form)}")
-    difference = np.abs(found.astype(np.float64) - expected)
-    size = np.abs(expected)
-    if kind == "logits":  # sums of large terms: a small logit beside large ones has their rounding
-        size = size.max(axis=1, keepdims=True)
-    far = difference > tolerance.atol + tolerance.rtol * size
-    outside = np.logical_or.reduce(far, axis=1)
+    atol = tolerance.atol
+    if kind == "value":  # a small value among large ones has their rounding: a sum of large terms
+        atol = max(atol, tolerance.rtol * typical(expected))
+    near = closeness(found, expected, atol, tolerance.rtol, by_row=kind == "logits")
+    outside = np.logical_or.reduce(near.far, axis=1)
     if outside.mean() > 1 - tolerance.share:
         raise ParityError(
-            f"{where} {outside.sum()} of {len(outside)} rows differ, by up to {difference.max():.3g} "
-            f"(tolerance {tolerance.atol:g} + {tolerance.rtol:g} × value): {_named(outside, form)}"
+            f"{where} {outside.sum()} of {len(outside)} rows differ, by up to {near.difference.max():.3g} "
+            f"(tolerance {atol:g} + {tolerance.rtol:g} × value): {_named(outside, form)}"
         )
     y = target[: form.real]
     if kind == "value":
-        _compare_values(expected[: form.real, 0], found[: form.real, 0], y, where)
+        _compare_values(expected[: form.real, 0], found[: form.real, 0], y, where, tolerance.rtol)
     else:
         _compare_classes(calibrate(expected, kind), calibrate(found, kind), form, y, tolerance, where)
-    return float(difference.max())
+    return float(near.difference.max())
 
 
-def _compare_values(expected: Array, found: Array, y: Array, where: str) -> None:
+def _compare_values(expected: Array, found: Array, y: Array, where: str, rtol: float) -> None:
+    """The figure may change by its share and by the values' rounding, which is all where the member errs nowhere."""
+    rounding = rtol * float(np.sqrt(np.square(expected.astype(np.float64)).mean()))
     before, after = (float(np.sqrt(np.square(each.astype(np.float64) - y).mean())) for each in (expected, found))
-    if abs(after - before) > MAX_RMSE_CHANGE * before + 1e-9:
+    if abs(after - before) > MAX_RMSE_CHANGE * before + rounding + 1e-9:
         raise ParityError(f"{where} the rmse changes from {before:.6g} to {after:.6g}")
 
 

@@ -132,7 +132,7 @@ def _fused(
     report(_STEPS[2], 2, len(_STEPS))
     with bundles.rehearsed(made) as ensemble:
         tolerance = DERIVED_TOLERANCE if trained.dataset.derived else SERVED_TOLERANCE
-        compare_served(ensemble, fused.answer, test.inputs, tolerance + 2 * trained.batch_effect)
+        compare_served(ensemble, fused.answer, test.inputs, tolerance, made.golden_beyond)
     return made, board, {**files, bundles.LEDGER_FILE: ledger.answers}
 
 
@@ -197,7 +197,7 @@ def _bundle(
             **({"ood_score": detectors.score(rows)} if recipe.detectors else {}),
             **extra_answers(trained.finals, rows),
         },
-        golden_atol=bundles.GOLDEN_ATOL + 2 * trained.batch_effect,
+        golden_beyond=2 * trained.batch_effect,
         report=board.manifest_report(),
         provenance=provenance(recipe, options, dataset, trained.cleaning),
     )

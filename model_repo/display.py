@@ -104,14 +104,14 @@ def version_text(details: VersionDetails) -> str:
 
 def _head(details: VersionDetails) -> list[tuple[str, str]]:
     manifest = details.manifest
-    batching = manifest.batching
+    batching, golden = manifest.batching, manifest.golden
     return [
         ("about", manifest.description),
         ("task", _task(manifest)),
         ("fusion", f"{rule_of(manifest.fusion)}, temperature {manifest.fusion.temperature:.4g}"),
         ("quorum", f"{manifest.quorum} of {count(len(manifest.members), 'member')}"),
         ("conformal", _conformal(manifest.conformal)),
-        ("golden", f"{count(manifest.golden.rows, 'row')} within {manifest.golden.atol:g}"),
+        ("golden", f"{count(golden.rows, 'row')} within {golden.atol:g} + {golden.rtol:g} × value"),
         ("batching", f"up to {count(batching.max_batch_rows, 'row')}, queue {batching.max_queue_rows}, "
                      f"delay {batching.max_queue_delay_s:g} s, timeout {batching.timeout_s:g} s"),
         ("providers", _execution(manifest.execution)),

@@ -228,7 +228,9 @@ class Golden(_Closed, frozen=True, kw_only=True):
     bytes: Bytes
     rows: Annotated[int, Meta(ge=1)]
     atol: Annotated[float, Meta(ge=0)] = 1e-4
-    """Largest absolute difference allowed in every float among them."""
+    """Largest difference allowed in every float among them, before what `rtol` adds."""
+    rtol: Annotated[float, Meta(ge=0, le=1)] = 1e-5
+    """What each may differ more, as a share of its own size: 80 last digits of float32."""
 
 
 class LedgerFile(_Closed, frozen=True, kw_only=True):

@@ -64,6 +64,7 @@ def publish(
     feeds: Mapping[str, Array] | None = None,
     golden: Mapping[str, Array] | None = None,
     atol: float = 1e-4,
+    rtol: float = 1e-5,
     files: Mapping[str, bytes] | None = None,
     more: Mapping[str, bytes] | None = None,
     **fields: Any,
@@ -73,8 +74,8 @@ def publish(
     Inputs, task, classes and output are read off the ONNX files: one column is a regression, more are the
     classes c0, c1, …; `fields` are manifest fields that win over that (`task`, `classes`, `quorum`, …).
     Golden rows: `feeds` (input → array [n, ...]; four seeded rows by default) with the members' outputs fused
-    in float64; arrays in `golden` replace the computed ones, to publish a version that must be refused; `atol`
-    is their tolerance.
+    in float64; arrays in `golden` replace the computed ones, to publish a version that must be refused; `atol` and
+    `rtol` are their tolerance.
     `stacker` is `fusion.onnx` of a Stacked fusion, whose file fields are filled in here. `files` replaces the
     content of a file after its digest was taken (a path inside the version folder): a damaged version. `more` are
     files that `fields` name: of detectors and extras.
@@ -90,7 +91,7 @@ def publish(
         entries = tuple(_added(staging, spec, draft.members[k], known) for k, spec in enumerate(specs.values()))
         draft = msgspec.structs.replace(draft, members=entries)
         arrays = golden_arrays(draft, specs, feeds or sample_feeds(draft), stacker) | dict(golden or {})
-        draft = msgspec.structs.replace(draft, golden=_golden(staging, arrays, atol))
+        draft = msgspec.structs.replace(draft, golden=_golden(staging, arrays, atol, rtol))
         staging.publish(draft)
     for path, content in (files or {}).items():
         (root / name / str(number) / path).write_bytes(content)
@@ -212,11 +213,11 @@ def _with_fusion(manifest: Manifest, staging: Staging, stacker: bytes | None) ->
     return msgspec.structs.replace(manifest, fusion=fusion)
 
 
-def _golden(staging: Staging, arrays: Mapping[str, Array], atol: float) -> Golden:
+def _golden(staging: Staging, arrays: Mapping[str, Array], atol: float, rtol: float) -> Golden:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **dict(arrays))
     file = staging.add("golden.npz", buffer.getvalue())
-    return Golden(file=file.file, sha256=file.sha256, bytes=file.bytes, rows=len(arrays["fused"]), atol=atol)
+    return Golden(file=file.file, sha256=file.sha256, bytes=file.bytes, rows=len(arrays["fused"]), atol=atol, rtol=rtol)
 
 
 def _ran(spec: Spec, member: Member, feeds: Mapping[str, Array]) -> Array | None:

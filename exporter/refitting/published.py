@@ -76,10 +76,17 @@ class Published:
         kept = self.manifest.ledger
         return None if kept is None or kept.inputs is None else read_inputs(self.version.read(kept.inputs.file))
 
+    def golden_answers(self) -> Array:
+        """The fused answers to the golden rows, [rows, C]."""
+        return self._golden_arrays()["fused"]
+
+    def _golden_arrays(self) -> dict[str, Array]:
+        with np.load(io.BytesIO(self.version.read(self.manifest.golden.file)), allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+
     def golden(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """The golden rows as clients send them, and what detectors and extras gave for them."""
-        with np.load(io.BytesIO(self.version.read(self.manifest.golden.file)), allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
+        arrays = self._golden_arrays()
         feeds = {
             entry.name: _texts(arrays[INPUT_PREFIX + entry.name]) if entry.datatype == "BYTES"
             else arrays[INPUT_PREFIX + entry.name]

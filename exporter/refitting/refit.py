@@ -98,7 +98,8 @@ def refit(repository: Repository, name: str, version: int | None, wanted: Wanted
             ood_threshold=published.manifest.ood_threshold,
             beside=beside,
             execution=published.manifest.execution,
-            golden_atol=published.manifest.golden.atol,  # more where members are in 8 bits
+            golden_beyond=_beyond(published),
+            golden_rtol=max(published.manifest.golden.rtol, bundles.GOLDEN_RTOL),
             report=_report(published, board),
             provenance=_provenance(published, wanted, new, head),
         )  # fmt: skip
@@ -169,9 +170,14 @@ def _publish(made: Bundle, repository: Repository, fused: Fused, asked: Asked | 
     """Rehearsed as a server loads it; with the test rows at hand its answers to them are compared as well."""
     with bundles.rehearsed(made) as ensemble:
         if asked is not None:
-            beyond = max(0.0, made.golden_atol - bundles.GOLDEN_ATOL)
-            compare_served(ensemble, fused.answer, asked.test, SERVED_TOLERANCE + beyond)
+            compare_served(ensemble, fused.answer, asked.test, SERVED_TOLERANCE, made.golden_beyond)
     return bundles.publish(made, repository)
+
+
+def _beyond(published: Published) -> float:
+    """What the version's members in 8 bits may differ more, by its own golden rows."""
+    manifest = published.manifest
+    return max(0.0, manifest.golden.atol - bundles.usual_atol(manifest.task, published.golden_answers()))
 
 
 def _report(published: Published, board: Leaderboard) -> dict[str, Any]:

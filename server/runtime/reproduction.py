@@ -9,7 +9,8 @@ import numpy as np
 from model_repo import Manifest
 from server.errors import LoadError
 from server.runtime.beside import SCORE
-from server.runtime.datatypes import Array, Floats
+from server.runtime.closeness import closeness
+from server.runtime.datatypes import Array
 from server.runtime.golden import GoldenRows
 from server.runtime.prediction import FUSION, MemberFailure
 
@@ -43,7 +44,7 @@ class Evaluated:
 
 
 def compare(manifest: Manifest, golden: GoldenRows, given: Evaluated) -> None:
-    """Raise LoadError 'golden' unless this machine's answers are the stored ones within the manifest's `atol`.
+    """Raise LoadError 'golden' unless this machine's answers are the stored ones within `atol` + `rtol` × value.
 
     Members are compared first, so that one of them is blamed; the message names the worst row, the values there,
     their difference and the tolerance. A NaN equals a NaN: a member that gave none to the exporter either.
@@ -88,28 +89,21 @@ def _shown(row: Array) -> str:
 def _compare(
     subject: str, given: Array, stored: Array, manifest: Manifest, silence: str | None, *, named: bool = True
 ) -> None:
-    atol, classes = manifest.golden.atol, manifest.classes if named else ()
-    difference = _difference(given.astype(np.float64), stored.astype(np.float64))
-    if not (difference > atol).any():
+    """Compare floats [n, m]; `named`: the columns are the ensemble's classes, else they are one thing each row."""
+    golden, classes = manifest.golden, manifest.classes if named else ()
+    found = closeness(given, stored, golden.atol, golden.rtol, by_row=not named)
+    far = found.far
+    if not far.any():
         return
-    row, column = (int(place) for place in np.unravel_index(int(difference.argmax()), difference.shape))
+    row, column = found.worst
     where = f"golden row {row}" + (f", {classes[column]!r}" if classes else "")
     if np.isnan(given[row, column]):
         reason = f": {silence}" if silence else ""
         raise LoadError("golden", f"{subject} gives no answer to {where}{reason}")
-    count = int((difference > atol).any(axis=1).sum())
     raise LoadError(
         "golden",
         f"{subject} does not reproduce {where}: gives {given[row, column]:.9g}, "
-        f"stored is {stored[row, column]:.9g}, difference {difference[row, column]:.3g}, tolerance {atol:g} "
-        f"({count} of {len(difference)} rows differ){f': {silence}' if silence else ''}",
+        f"stored is {stored[row, column]:.9g}, difference {found.difference[row, column]:.3g}, "
+        f"tolerance {golden.atol:g} + {golden.rtol:g} × value "
+        f"({int(far.any(axis=1).sum())} of {len(far)} rows differ){f': {silence}' if silence else ''}",
     )
-
-
-def _difference(given: Floats, stored: Floats) -> Floats:
-    """|given − stored|, 0 where both are NaN, infinite where one is."""
-    with np.errstate(invalid="ignore"):
-        difference: Floats = np.abs(given - stored)
-    difference[np.isnan(difference)] = np.inf
-    difference[(np.isnan(given) & np.isnan(stored)) | (given == stored)] = 0.0
-    return difference

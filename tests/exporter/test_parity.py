@@ -18,7 +18,7 @@ from exporter.errors import ParityError
 from exporter.families.base import NETWORK, TREES, Setting
 from exporter.families.torch_member import TorchMember
 from exporter.inference import Graph
-from exporter.parity import check_parity
+from exporter.parity import Answer, check_parity
 from exporter.sweep import BATCH_ROWS, Sweep
 from model_repo import Input
 from tests import graphs
@@ -161,3 +161,17 @@ def test_a_graph_that_answers_differently_each_time_is_caught(sweep: Sweep) -> N
 def test_another_width_is_caught(sweep: Sweep) -> None:
     with pytest.raises(ParityError, match=r"the graph gives \[42, 2\], the member \[42, 3\]"):
         check_parity(member, graph(W[:, :2]), sweep, "logits", NETWORK)
+
+
+@pytest.mark.parametrize("scale", [1e5, 1e9])
+def test_trees_of_large_values_are_held_to_their_own_scale(sweep: Sweep, scale: float) -> None:
+    def answer(feeds: Feeds) -> NDArray[np.float32]:
+        return (member(feeds)[:, :1] * scale).astype(np.float32)
+
+    def by(share: float) -> Answer:
+        return lambda feeds: np.asarray(answer(feeds) * (1 + share * np.sign(np.sin(feeds["x"][:, :1] * 1e3))), "f4")
+
+    fitted = replace(sweep, target=answer(sweep.inputs)[: len(sweep.target), 0].astype(np.float64))
+    assert check_parity(answer, by(5e-7), fitted, "value", TREES).rows == 42
+    with pytest.raises(ParityError, match=r"rows differ, by up to "):
+        check_parity(answer, by(1e-3), fitted, "value", TREES)

@@ -172,3 +172,14 @@ def test_a_taken_version_is_a_clear_error(files: Path, capsys: pytest.CaptureFix
     assert publish(files, "--version", "1", members="soft") == 2
     assert "1" in capsys.readouterr().err
     assert Repository(files / "models").versions("own") == [1]
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e5, 1e9])
+def test_values_of_any_scale_are_published_and_held_to_that_scale(files: Path, scale: float) -> None:
+    for name, column in (("one", 0), ("two", 1)):
+        (files / f"{name}.onnx").write_bytes(graphs.linear(W[:, column : column + 1] * scale))
+    assert publish(files, members="one two") == 0
+    ensemble = loaded(files)
+    golden = ensemble.manifest.golden
+    assert scale * 1e-6 < golden.atol < scale * 1e-3
+    ensemble.close()

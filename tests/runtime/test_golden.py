@@ -15,7 +15,7 @@ from server.errors import LoadError
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.runtime import golden as golden_module
 from server.runtime.golden import read, tiled
-from tests.graphs import keyword, nan_above, raising_above, softmax_linear, stacker
+from tests.graphs import keyword, linear, nan_above, raising_above, softmax_linear, stacker
 from tests.repositories import Spec, publish
 from tests.runtime.manifests import DIGEST, manifest, member
 
@@ -71,7 +71,7 @@ def test_a_member_that_differs_is_blamed_with_row_difference_and_tolerance(tmp_p
     members[3, 1, 3] += 0.125
     message = refusal(tmp_path, golden={"members": members})
     assert message.startswith("member 'm1' does not reproduce golden row 2, 'c3': gives ")
-    assert message.endswith("difference 0.25, tolerance 0.0001 (2 of 4 rows differ)")
+    assert message.endswith("difference 0.25, tolerance 0.0001 + 1e-05 × value (2 of 4 rows differ)")
 
 
 def test_a_fusion_that_differs_is_blamed_only_when_every_member_agrees(tmp_path: Path) -> None:
@@ -180,3 +180,35 @@ def test_rows_are_repeated_or_cut_to_any_batch() -> None:
 def test_a_member_with_its_own_class_order_and_temperature_is_compared_after_alignment(tmp_path: Path) -> None:
     members = {"same": softmax_linear(W[0]), "other": Spec(softmax_linear(W[1]), temperature=1.5)}
     gate(tmp_path, members=members)
+
+
+def prices(scale: float) -> dict[str, bytes]:
+    """Three regressions with values around `scale`, of which some are near 0."""
+    return {f"m{k}": linear(W[k][:, :1] * scale) for k in range(3)}
+
+
+def moved(root: Path, scale: float, share: float) -> dict[str, Any]:
+    """The golden answers of `prices`, each moved by up to that share of itself at random."""
+    publish(root, "other", prices(scale))
+    arrays = np.load(io.BytesIO(Repository(root).open("other", 1).read("golden.npz")))
+    draw = np.random.default_rng(1)
+    return {
+        name: (arrays[name] * (1 + draw.uniform(-share, share, arrays[name].shape))).astype(np.float32)
+        for name in ("members", "fused")
+    }
+
+
+@pytest.mark.parametrize("scale", [1e5, 1e9])
+def test_another_processors_last_digit_of_a_large_value_is_accepted(tmp_path: Path, scale: float) -> None:
+    gate(tmp_path, members=prices(scale), golden=moved(tmp_path, scale, 5e-7))
+
+
+@pytest.mark.parametrize("scale", [1e5, 1e9])
+def test_a_large_value_that_is_wrong_is_refused(tmp_path: Path, scale: float) -> None:
+    message = refusal(tmp_path, members=prices(scale), golden=moved(tmp_path, scale, 1e-3))
+    assert message.startswith("member 'm")
+    assert "tolerance 0.0001 + 1e-05 × value" in message
+
+
+def test_the_relative_tolerance_is_the_manifests(tmp_path: Path) -> None:
+    gate(tmp_path, members=prices(1e5), golden=moved(tmp_path, 1e5, 1e-3), atol=0.0, rtol=0.01)
