@@ -22,7 +22,6 @@ from typing import cast
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from litestar import Litestar
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import logs
 from server.front.frames import App
@@ -31,6 +30,7 @@ from server.front.supervisor import Fronts
 from server.front.supervisor import listeners as front_listeners
 from server.http import create_app
 from server.http.app import Surface
+from server.http.heads import BoundedHeads
 from server.http.short_way import protocol_for
 from server.metrics import Metrics
 from server.promptness import prefer_soon
@@ -165,7 +165,7 @@ class _Process:
     def _protocol(self, app: Litestar, surface: Surface) -> type[asyncio.Protocol]:
         """The short way in, but where each request is to be logged or none is a prediction."""
         if self._settings.access_log or surface == "control":
-            return HttpToolsProtocol
+            return BoundedHeads
         return protocol_for(app.state.inference, app.state.rate)
 
     def _app(self, surface: Surface) -> Litestar:

@@ -18,7 +18,6 @@ import sys
 from pathlib import Path
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import logs
 from server.front.counts import Counts
@@ -29,6 +28,7 @@ from server.front.messages import Setup
 from server.front.protocol import protocol_of
 from server.front.tunnel import Tunnel
 from server.http.app import limits_of
+from server.http.heads import BoundedHeads
 from server.promptness import prefer_soon
 from server.settings import Settings
 
@@ -90,7 +90,7 @@ def _server(setup: Setup, settings: Settings, link: EngineLink, counts: Counts) 
     return http_server(
         Tunnel(setup.tunnel, link.tell),
         # The engine logs requests: then every prediction takes the long way there.
-        HttpToolsProtocol if settings.access_log else protocol_of(inference, limited=bool(settings.rate_limit_rps)),
+        BoundedHeads if settings.access_log else protocol_of(inference, limited=bool(settings.rate_limit_rps)),
         settings,
         max_connections=share,
         started=started,

@@ -41,6 +41,10 @@ class BodyTimeout(RequestError):
     """The body did not arrive within the time a client may take."""
 
 
+class HeadTooLarge(RequestError):
+    """A request line with its headers, or the trailers behind a body, are above a limit."""
+
+
 class NoSuchPath(RequestError):
     """The path names nothing that this server offers; the message says what it does offer."""
 
@@ -61,6 +65,7 @@ TABLE: dict[type[ServerError], tuple[int, Outcome]] = {
     UnsupportedMedia: (415, "malformed"),
     InvalidTensor: (422, "invalid"),
     RateLimited: (429, "rate_limited"),
+    HeadTooLarge: (431, "too_large"),
     NotReady: (503, "not_ready"),
     Overloaded: (503, "overloaded"),
     QuorumLost: (503, "quorum"),

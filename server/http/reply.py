@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 from dataclasses import dataclass
 
 import msgspec
@@ -26,6 +27,12 @@ class Reply:
     def all_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers with the body's length."""
         return [*self.headers, (b"content-length", b"%d" % len(self.body))]
+
+
+def head_of(status: int, headers: Headers) -> bytes:
+    """The status line and the headers, without the empty line."""
+    line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode("ascii")
+    return line + b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 def json_reply(content: object, status: int = 200, headers: Headers = ()) -> Reply:

@@ -12,16 +12,17 @@ import asyncio
 import http
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from server.errors import ServerError
 from server.http.call import Call, call_of
 from server.http.errors import BodyTimeout
 from server.http.exchange import Exchange
+from server.http.heads import BoundedHeads
 from server.http.infer import Inference
 from server.http.known_heads import KnownHeads, Split, split
 from server.http.rates import RateLimit
-from server.http.reply import Headers, Reply
+from server.http.reply import Headers, Reply, head_of
 from server.http.short_routes import Route, parse_route
 
 SHORT_BODY_BYTES = 2 * 1024 * 1024
@@ -82,7 +83,7 @@ class _Nobody:
         """Nothing to wake."""
 
 
-class ShortWay(HttpToolsProtocol):
+class ShortWay(BoundedHeads):
     """uvicorn's httptools protocol with the prediction paths answered in it."""
 
     inference: Inference
@@ -198,6 +199,7 @@ class ShortWay(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        self._check_head()
         self._reading_head = False
         if not self._start_short():
             self._start_long()
@@ -257,6 +259,7 @@ class ShortWay(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._unread = 0
         cycle = self._short
         if cycle is not None:
             if not cycle.body:
@@ -270,6 +273,7 @@ class ShortWay(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._between = True
+        self._unread = 0
         cycle = self._short
         if cycle is None:
             super().on_message_complete()
@@ -279,6 +283,9 @@ class ShortWay(HttpToolsProtocol):
             cycle.body, cycle.rest = cycle.body + cycle.rest, None
         if not cycle.response_complete:
             cycle.pending = self.inference.answer_nowait(cycle.call, cycle.body, cycle)
+
+    def refusal(self, error: ServerError) -> Reply:
+        return self.inference.refuse(error)
 
     def write(self, reply: Reply, *, keep_alive: bool) -> None:
         """Send an answer; with those of the same turn of the loop, in one go; the last one at once."""
@@ -337,8 +344,7 @@ def protocol_for(inference: Inference, rate: RateLimit | None) -> type[ShortWay]
 
 def _head(status: int, headers: Headers) -> bytes:
     """The status line and the headers; those of good answers are few and kept."""
-    line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode("ascii")
-    head = line + b"".join(b"%b: %b\r\n" % header for header in headers)
+    head = head_of(status, headers)
     if status == http.HTTPStatus.OK:
         if len(_HEADS) >= KNOWN_PATHS:
             _HEADS.clear()

@@ -73,6 +73,9 @@ REQUESTS: dict[str, bytes] = {
     "expect": sent(X, expect="100-continue"),
     "expect too long": sent(b"", content_length=str(1 << 40), expect="100-continue"),
     "HTTP/1.0": sent(X).replace(b"HTTP/1.1", b"HTTP/1.0", 1),
+    "too many fields": sent(X, **{f"x{n}": "y" for n in range(300)}),
+    "too long a field": sent(X, x="y" * 70_000),
+    "too long a path": sent(X, "/v2/models/" + "y" * 70_000 + "/infer"),
     "no HTTP": b"HELO there\r\n\r\n",
     "pipelined": sent(X, connection="keep-alive") + sent(b"", "/v2", "GET", connection="keep-alive") + sent(BINARY),
     "metadata": sent(b"", "/v2/models/coded", "GET"),
@@ -119,7 +122,7 @@ def test_the_bytes_of_an_answer_are_those_of_one_process(
 ) -> None:
     alone, fronts = (answer(server, REQUESTS[name]) for server in servers)
     assert fronts == alone
-    assert re.match(rb"HTTP/1\.1 \d{3} |Invalid HTTP", alone)
+    assert re.match(rb"HTTP/1\.1 \d{3} ", alone)
 
 
 def test_a_client_that_leaves_a_long_upload_harms_nobody(servers: tuple[ServerProcess, ServerProcess]) -> None:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.http import create_app
+from server.http.heads import BoundedHeads
 from server.http.short_way import protocol_for
 from server.settings import Settings
 from tests.http.standin import Manager, Metrics, all_servables
@@ -31,7 +31,7 @@ class Live:
         self.app = create_app(standin, metrics, Settings(control_token=TOKEN, **settings))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
-        protocol = protocol_for(self.app.state.inference, self.app.state.rate) if way == "short" else HttpToolsProtocol
+        protocol = protocol_for(self.app.state.inference, self.app.state.rate) if way == "short" else BoundedHeads
         self.server = uvicorn.Server(
             uvicorn.Config(
                 self.app,

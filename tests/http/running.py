@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.http.app import Surface, create_app
+from server.http.heads import BoundedHeads
 from server.http.short_way import protocol_for
 from server.settings import Settings
 from tests.http.standin import Manager, Metrics, all_servables
@@ -70,7 +70,7 @@ def running(
     metrics: Any = Metrics()
     standin: Any = manager or Manager(*all_servables())
     app = create_app(standin, metrics, Settings(**{"control_token": TOKEN, **settings}), surface=surface)
-    protocol = HttpToolsProtocol if way == "litestar" else protocol_for(app.state.inference, app.state.rate)
+    protocol = BoundedHeads if way == "litestar" else protocol_for(app.state.inference, app.state.rate)
     config = uvicorn.Config(app, port=0, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False)
     listening = threading.Event()
     server = _Server(config, listening)
