@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from model_repo.decoding import MAX_MANIFEST_BYTES, decode
@@ -22,7 +23,7 @@ from model_repo.errors import (
 from model_repo.manifest import MANIFEST_FILE, Manifest
 from model_repo.owner import collect, owned_name
 from model_repo.paths import is_name, open_file, parse_version, reported
-from model_repo.routes import ROUTES_FILE, Aspired, Routes, protected, published, resolve
+from model_repo.routes import ROUTES_FILE, Aspired, Routes, Stamp, protected, published, resolve
 from model_repo.routes_file import RoutesFile
 from model_repo.staging import Staging
 from model_repo.verify import verify, walk
@@ -46,7 +47,7 @@ class Repository:
 
     def versions(self, name: str) -> list[int]:
         """The published versions, ascending: folders with a canonical number and a manifest."""
-        return self._listing(name)[0]
+        return list(self._listing(name)[0])
 
     def manifest(self, name: str, version: int) -> Manifest:
         """The valid manifest of a version; raises as `open` does."""
@@ -75,6 +76,10 @@ class Repository:
         opened = self.open(name, version)
         with reported(self.root, f"{name}/{version}"):
             verify(opened)
+
+    def digest(self, name: str, version: int) -> str:
+        """sha256 of the version's manifest as it is now, valid or not: names its content. Raises as `open` does."""
+        return hashlib.sha256(self._manifest_bytes(name, version)).hexdigest()
 
     def signature(self, name: str, version: int) -> str:
         """Changes when a file of the version does, without reading any: paths, sizes, times and inodes.
@@ -114,12 +119,13 @@ class Repository:
 
     def aspired_of(self, name: str) -> Aspired:
         """What should be served of one ensemble; raises RepositoryError when its folder cannot be read."""
-        versions, has_routes = self._listing(name)
+        stamps, has_routes = self._listing(name)
+        versions = list(stamps)
         try:
             routes = RoutesFile(self.root, name).read() if has_routes else Routes()
         except RepositoryError as error:
-            return Aspired(problem=str(error), available=tuple(versions))
-        return resolve(routes, versions)
+            return Aspired(problem=str(error), available=tuple(versions), stamps=stamps)
+        return replace(resolve(routes, versions), stamps=stamps)
 
     def write_routes(self, name: str, routes: Routes, *, expected: Routes) -> None:
         """Replace the routes that `expected` says are there, one generation up.
@@ -181,14 +187,14 @@ class Repository:
                 self._remove(name, version)
             return doomed
 
-    def _listing(self, name: str) -> tuple[list[int], bool]:
-        """The published versions, and whether there is a routes file; one listing of the folder."""
+    def _listing(self, name: str) -> tuple[dict[int, Stamp], bool]:
+        """The published versions, ascending, with their manifests' stamps, and whether there is a routes file."""
         folder = self._folder(name)
         with reported(self.root, f"ensemble {name!r}"), os.scandir(folder) as entries:
             names = [entry.name for entry in entries]
-            numbers = [number for number in map(parse_version, names) if number is not None]
-            versions = sorted(number for number in numbers if _has_manifest(f"{folder}/{number}"))
-        return versions, ROUTES_FILE in names
+            numbers = sorted(number for number in map(parse_version, names) if number is not None)
+            found = ((number, _manifest_stamp(f"{folder}/{number}")) for number in numbers)
+            return {number: stamp for number, stamp in found if stamp is not None}, ROUTES_FILE in names
 
     def _folder(self, name: str) -> Path:
         if not is_name(name):
@@ -237,15 +243,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir() or (entry.is_symlink() and not entry.is_file())
 
 
-def _stamp(status: os.stat_result) -> tuple[int, ...]:
+def _stamp(status: os.stat_result) -> Stamp:
     # ctime too: a copy may set back the mtime, nothing sets back the ctime.
     return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def _has_manifest(folder: str) -> bool:
+def _manifest_stamp(folder: str) -> Stamp | None:
     # Text rather than Path, and lstat rather than open: 1,000 versions are looked at each second.
     try:
-        os.lstat(f"{folder}/{MANIFEST_FILE}")
+        return _stamp(os.lstat(f"{folder}/{MANIFEST_FILE}"))
     except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
+        return None

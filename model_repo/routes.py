@@ -46,6 +46,10 @@ class Routes(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     """Grows by one with each write, so that going back and forth is not mistaken for no change."""
 
 
+Stamp = tuple[int, ...]
+"""Kind, size, times and inode of a file: whoever writes it changes this, though not always its content."""
+
+
 @dataclass(frozen=True)
 class Aspired:
     """What should be served of one ensemble: its routes, resolved against the versions there are.
@@ -61,6 +65,8 @@ class Aspired:
     problem: str | None = None
     available: tuple[int, ...] = ()
     """Every published version, ascending."""
+    stamps: Mapping[int, Stamp] = field(default_factory=dict)
+    """Version → its manifest's stamp: another one tells that the version may have come again with other content."""
 
     @property
     def served(self) -> tuple[int, ...]:

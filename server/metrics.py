@@ -158,6 +158,7 @@ class Metrics:
         self._cells: dict[str, dict[Labels, Cell | Histogram]] = {spec.name: {} for spec in SPECS}
         self._sources: dict[str, Callable[[], float]] = {}
         self._servables: dict[Labels, ServableMetrics] = {}
+        self._users: dict[Labels, int] = {}
         self._retired: dict[str, list[str]] = {}
         self.registry = CollectorRegistry()
         self.registry.register(_Collector(self))
@@ -186,10 +187,12 @@ class Metrics:
         self._sources[name] = read
 
     def servable(self, ensemble: str, version: int, members: Sequence[str]) -> ServableMetrics:
-        """The cells of one version; the same object when it is loaded again."""
+        """The cells of one version; the same cells when it is loaded again, with other members perhaps.
+
+        Each call needs one `retire`.
+        """
         key = (ensemble, str(version))
-        if (found := self._servables.get(key)) is not None:
-            return found
+        self._users[key] = self._users.get(key, 0) + 1
         if key[1] in (retired := self._retired.get(ensemble, [])):
             retired.remove(key[1])
         made = self._servables[key] = ServableMetrics(
@@ -211,7 +214,10 @@ class Metrics:
     def retire(self, ensemble: str, version: int) -> None:
         """The version is unloaded: its series go once more than `RETIRED_VERSIONS` of the ensemble have been."""
         key = (ensemble, str(version))
-        if self._servables.pop(key, None) is None:
+        users = self._users.pop(key, 0) - 1
+        if users > 0:
+            self._users[key] = users  # other content serves under the same number
+        if users or self._servables.pop(key, None) is None:
             return
         retired = self._retired.setdefault(ensemble, [])
         retired.append(key[1])

@@ -96,6 +96,7 @@ def model_metadata(servable: Servable, signature: Signature, manager: Manager) -
             default_outputs=list(ensemble.default_outputs),
             classes=list(manifest.classes[:MAX_CLASSES_SHOWN]),
             description=manifest.description,
+            digest=servable.digest,
         ),
     )
 

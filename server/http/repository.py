@@ -58,6 +58,7 @@ def repository_routes(manager: Manager, token: str | None, *, control: bool) -> 
                 "" if entry.version is None else str(entry.version),
                 entry.state,
                 without_paths(entry.reason),
+                entry.digest,
             )
             for entry in manager.index()
             if entry.state == "READY" or not only_ready

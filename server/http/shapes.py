@@ -78,6 +78,8 @@ class EnsembleMetadata(Struct, omit_defaults=True):
     """`in_distribution` is an `ood_score` of at most this."""
     extras: list[str] = field(default_factory=list)
     """Outputs given only to requests that name them."""
+    digest: str = ""
+    """sha256 of the manifest: tells this content from any other that had its number."""
 
 
 class ModelMetadata(Struct):
@@ -197,13 +199,15 @@ class AllStatistics(Struct):
     model_stats: list[ModelStatistics]
 
 
-class IndexItem(Struct):
+class IndexItem(Struct, omit_defaults=True):
     """One version in the repository index; `version` is empty where the ensemble has none to name."""
 
     name: str
     version: str
     state: str
     reason: str
+    digest: str = ""
+    """sha256 of the manifest that is loaded under this number, which may come again with other content."""
 
 
 class VersionStatus(Struct):

@@ -34,7 +34,7 @@ from server.runtime.tokenizing import TextError, Tokenizing
 
 
 class LoadedEnsemble:
-    """One version, ready to answer once `check_golden` and `choose_plan` have run.
+    """One version, ready to answer once `check_golden` and `choose_plan` have run. `digest`: the manifest's sha256.
 
     `providers`: member → execution providers really used. `fallbacks`: member → sentence, where another provider
     was asked for. `outputs`: every output offered, in order. Until `choose_plan` the members run sequentially, and
@@ -53,6 +53,7 @@ class LoadedEnsemble:
     ) -> None:
         manifest = opening.version.manifest
         self.manifest: Manifest = manifest
+        self.digest = opening.version.digest
         self.lanes = opening.layout.lanes
         self.threads = opening.layout.threads
         self.providers: Mapping[str, tuple[str, ...]] = {

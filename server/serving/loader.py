@@ -68,6 +68,10 @@ class Loader:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._load_threads, self._signature, name, version)
 
+    async def digest(self, name: str, version: int) -> str:
+        """Which content the version has now; "" where its manifest cannot be read."""
+        return await asyncio.get_running_loop().run_in_executor(self._load_threads, self._digest, name, version)
+
     async def free(self, servable: Servable) -> None:
         """Drain the servable, close its sessions and give the memory back."""
         started = time.perf_counter()
@@ -135,6 +139,12 @@ class Loader:
     def _signature(self, name: str, version: int) -> str:
         try:
             return self._repository.signature(name, version)
+        except (RepositoryError, OSError):
+            return ""
+
+    def _digest(self, name: str, version: int) -> str:
+        try:
+            return self._repository.digest(name, version)
         except (RepositoryError, OSError):
             return ""
 

@@ -28,12 +28,13 @@ log = logging.getLogger("tutti.manager")
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One line of the repository index; `state` as on the wire."""
+    """One line of the repository index; `state` as on the wire, `digest` the loaded manifest's sha256."""
 
     name: str
     version: int | None
     state: str
     reason: str = ""
+    digest: str = ""
 
 
 @dataclass(slots=True)
@@ -101,7 +102,7 @@ class Manager:
             if problem or not reconciler.states:
                 entries.append(IndexEntry(name, None, "UNAVAILABLE", problem or self._why_not(reconciler)))
             entries += [
-                IndexEntry(name, version, state.state, state.reason)
+                IndexEntry(name, version, state.state, state.reason, reconciler.digest(version))
                 for version, state in sorted(reconciler.states.items())
             ]
         return entries
@@ -205,7 +206,8 @@ class Manager:
         before = reconciler.aspired
         if before.problem != aspired.problem:
             log.error("'%s': %s; what is served stays", reconciler.name, aspired.problem)
-        return replace(aspired if before is NOTHING else before, problem=aspired.problem)
+        wanted = aspired if before is NOTHING else before
+        return replace(wanted, problem=aspired.problem, stamps=aspired.stamps)
 
     def _vanished(self, reconciler: Reconciler, aspired: Aspired) -> bool:
         """Whether the serving version is missing from the repository, but not for long enough to believe it."""

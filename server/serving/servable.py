@@ -30,12 +30,16 @@ log = logging.getLogger("tutti.servable")
 
 
 class Servable:
-    """A version that answers. Event-loop thread only; batches run on `executor` or, if tiny, on the loop."""
+    """A version that answers. Event-loop thread only; batches run on `executor` or, if tiny, on the loop.
+
+    `digest` tells it from another content of the same number.
+    """
 
     def __init__(self, ensemble: LoadedEnsemble, executor: Executor, metrics: Metrics) -> None:
         manifest = ensemble.manifest
         self.name = manifest.name
         self.version = manifest.version
+        self.digest = ensemble.digest
         self.manifest = manifest
         self.ensemble = ensemble
         self.stats = ServableStats()

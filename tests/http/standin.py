@@ -104,6 +104,10 @@ class Servable:
     def version(self) -> int:
         return self.manifest.version
 
+    @property
+    def digest(self) -> str:
+        return f"{self.version:064x}"
+
     def entry(
         self,
         feeds: Mapping[str, Array],
@@ -168,6 +172,7 @@ class IndexEntry:
     version: int | None
     state: str
     reason: str = ""
+    digest: str = ""
 
 
 class Manager:
