@@ -28,6 +28,8 @@ RULES: Mapping[str, Fusion] = {
     "median": Median(),
     "reciprocal_rank": ReciprocalRank(),
 }
+UNWEIGHTED = ("mean", "median")
+"""The rules that ask for no weights."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -59,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", metavar="NAME", help="the ensemble's name, by which clients call it")
     parser.add_argument("--member", action="append", required=True, metavar="NAME=FILE", help="a member; repeat it")
-    parser.add_argument("--fusion", default="mean", choices=RULES, help="the rule that fuses the members [mean]")
+    parser.add_argument(
+        "--fusion", choices=RULES, help="the rule that fuses the members [mean; weighted with --weights]"
+    )
     parser.add_argument("--weights", metavar="W,W,…", help="one weight ≥ 0 for each member, in their order [1 each]")
     parser.add_argument("--classes", metavar="FILE|A,B,C", help="class names, one a line or listed [0, 1, …]")
     parser.add_argument("--golden", type=Path, metavar="FILE", help=".npz with rows for each input [seeded rows]")
@@ -86,11 +90,13 @@ def _publish(arguments: argparse.Namespace) -> Published:
             raise UsageError(
                 f"{what}: '{name}' is no name; letters, digits, '.', '_', '-', at most 128, no leading sign"
             )
+    weights = _weights(arguments.weights, len(paths))
+    _require_effect(arguments, len(paths))
     wishes = Wishes(
-        fusion=RULES[arguments.fusion],
+        fusion=RULES[arguments.fusion or ("mean" if weights is None else "weighted")],
         task=arguments.task,
         classes=_classes(arguments.classes),
-        weights=_weights(arguments.weights, len(paths)),
+        weights=weights,
         kinds=_kinds(arguments.kind, paths),
         outputs=_of_members("--output", arguments.output, paths),
         quorum=arguments.quorum,
@@ -105,6 +111,20 @@ def _publish(arguments: argparse.Namespace) -> Published:
         golden=arguments.golden,
         version=arguments.version,
     )
+
+
+def _require_effect(arguments: argparse.Namespace, members: int) -> None:
+    """Raise UsageError for flags that would change nothing: whoever gives one expects something of it."""
+    if arguments.weights is not None and arguments.fusion in UNWEIGHTED:
+        raise UsageError(
+            f"--weights: --fusion {arguments.fusion} has no weights; give one or the other, or --fusion weighted"
+        )
+    if arguments.weights is not None and members == 1:
+        raise UsageError("--weights: there is one member, so a weight would change nothing")
+    if arguments.fusion == "weighted" and arguments.weights is None:
+        raise UsageError("--fusion weighted: without --weights W,W,… it is the plain mean")
+    if arguments.classes is not None and arguments.task == "regression":
+        raise UsageError("--classes: a regression has no classes; give --classes or --task regression, not both")
 
 
 def _batching(rows: int) -> Batching:
@@ -170,10 +190,11 @@ def _report(published: Published, arguments: argparse.Namespace) -> str:
     width = max(len(member.name) for member in manifest.members)
     members = [f"  {m.name:{width}}  {m.kind}, weight {m.weight:g}, {m.bytes} bytes" for m in manifest.members]
     classes = f", {len(manifest.classes)} classes" if manifest.classes else ""
+    rule = next(name for name, fusion in RULES.items() if type(fusion) is type(manifest.fusion))
     return "\n".join(
         [
             f"published {manifest.name} version {manifest.version} in {arguments.repository}: "
-            f"{manifest.task}{classes}, {arguments.fusion}, quorum {manifest.quorum} of {len(manifest.members)}",
+            f"{manifest.task}{classes}, {rule}, quorum {manifest.quorum} of {len(manifest.members)}",
             *members,
             "",
             f"serve it:  tutti serve --repository {arguments.repository}",

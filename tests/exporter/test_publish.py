@@ -66,6 +66,27 @@ def test_probabilities_and_logits_are_told_apart_by_running_them(files: Path) ->
     ensemble.close()
 
 
+def test_weights_without_a_rule_mean_the_weighted_one(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "other.onnx").write_bytes(graphs.softmax_linear(-W))
+    assert publish(files, "--weights", "0.9,0.1", members="soft other") == 0
+    assert "classification, 3 classes, weighted" in capsys.readouterr().out
+    ensemble = loaded(files)
+    assert ensemble.manifest.fusion == Weighted()
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    found = ensemble.predict({"x": x}, ("probabilities",)).outputs["probabilities"]
+    a, b = np.exp(x @ W), np.exp(-x @ W)
+    wanted = 0.9 * a / a.sum(axis=1, keepdims=True) + 0.1 * b / b.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    ensemble.close()
+
+
+def test_weights_are_taken_by_every_rule_that_has_some(files: Path) -> None:
+    for version, rule in enumerate(("vote", "geometric"), 1):
+        assert publish(files, "--weights", "3,1", "--fusion", rule, members="soft logits") == 0
+        members = Repository(files / "models").open("own", version).manifest.members
+        assert [member.weight for member in members] == [3.0, 1.0]
+
+
 def test_one_column_is_a_regression(files: Path) -> None:
     assert publish(files, members="value") == 0
     ensemble = loaded(files)
@@ -138,6 +159,11 @@ def test_publishing_again_makes_the_next_version(files: Path, capsys: pytest.Cap
         ("soft", ["--classes", "a,b"], ["member 'soft' gives 3 columns, there are 2 classes"]),
         ("soft", ["--classes", "a,b,a"], ["'a'"]),
         ("soft", ["--classes", "nowhere.txt"], ["'nowhere.txt' is no list A,B,C and no readable text file"]),
+        ("soft logits", ["--weights", "1,2", "--fusion", "mean"], ["--weights: --fusion mean has no weights"]),
+        ("soft logits", ["--weights", "1,2", "--fusion", "median"], ["--weights: --fusion median has no weights"]),
+        ("soft", ["--weights", "1"], ["--weights: there is one member"]),
+        ("soft logits", ["--fusion", "weighted"], ["--fusion weighted: without --weights"]),
+        ("value", ["--task", "regression", "--classes", "a,b"], ["--classes: a regression has no classes"]),
         ("soft", ["--weights", "1,2"], ["--weights: 2 given, there are 1 members"]),
         ("soft", ["--weights", "-1"], ["expected numbers ≥ 0, not all 0"]),
         ("soft", ["--quorum", "2"], ["quorum"]),
