@@ -31,3 +31,6 @@ class SideModels(Protocol):
 
     def refused(self, asked: Collection[str], rows: int, detail: str) -> Beside:
         """The same for a batch whose inputs cannot be used; `detail` says why."""
+
+    def models_of(self, asked: Collection[str]) -> frozenset[str]:
+        """The models that those of the outputs asked for hang on."""

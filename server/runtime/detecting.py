@@ -64,6 +64,7 @@ class Detecting:
         self._scales = tuple(Scale(detector.quantiles) for detector, _ in used)
         self._weights = np.array([detector.weight for detector, _ in used])[:, None]
         self._threshold = manifest.ood_threshold
+        self._names = frozenset(slot.member.name for slot in self._slots)
         self._plan: Plan = Sequential(self._slots)
 
     def merge(self, candidates: Candidates, golden: Feeds, held: ExitStack) -> None:
@@ -94,6 +95,10 @@ class Detecting:
         """No score for any row."""
         failures = tuple(MemberFailure(s.member.name, "invalid_input", detail, "detector") for s in self._slots)
         return Beside(self._outputs(asked, np.full(rows, np.nan)), failures)
+
+    def models_of(self, asked: Collection[str]) -> frozenset[str]:
+        """Every detector that is run, where a score or a verdict is asked for."""
+        return self._names if any(name in self.specs for name in asked) else frozenset()
 
     def _place(self, place: Floats, k: int, raw: Array, failures: list[MemberFailure]) -> None:
         """Write detector k's scores as shares; what they lack is told."""

@@ -25,9 +25,10 @@ from server.runtime.outputs import DEFAULT_OUTPUTS, Answers, output_specs
 from server.runtime.planning import Planning
 from server.runtime.plans import Closed, Plan, Sequential, Slot
 from server.runtime.pool import SessionPool
-from server.runtime.prediction import Execution, MemberFailure, OutputSpec, Prediction
+from server.runtime.prediction import FUSION, Execution, MemberFailure, OutputSpec, Prediction
 from server.runtime.reproduction import Evaluated, compare
 from server.runtime.sessions import Session
+from server.runtime.shape_limits import ShapeLimits
 from server.runtime.signature import Signature, problems
 from server.runtime.stacking import Fuser, fuser
 from server.runtime.tokenizing import TextError, Tokenizing
@@ -77,8 +78,11 @@ class LoadedEnsemble:
         self._choice = Choice("sequential", {}, {})
         self._alignment = Alignment(manifest)
         self._answers = Answers(manifest)
+        self._voting_names = frozenset((*(member.name for member in manifest.members), FUSION))
         self._required = np.array([member.required for member in manifest.members])
         self._golden: GoldenRows | None = None
+        self._good: Feeds | None = None
+        self._shape_limits: ShapeLimits | None = None
 
     @classmethod
     def open(cls, version: Version, pool: SessionPool, options: RuntimeOptions) -> LoadedEnsemble:
@@ -148,13 +152,35 @@ class LoadedEnsemble:
         self._plan, self._choice, self._slots = chosen.plan, chosen.choice, chosen.slots
         self._separate = Sequential(chosen.slots)
         self.lanes, self.threads = chosen.choice.layout.lanes, chosen.choice.layout.threads
+        self._good = {name: array[:1].copy() for name, array in rows.feeds.items()}
+        self._shape_limits = ShapeLimits(self.manifest, self._good, self.predict)
         self._golden = None
+
+    def models_of(self, outputs: Collection[str]) -> frozenset[str]:
+        """The models that these outputs hang on, and `(fusion)`: every member, and of the others those asked for."""
+        needed = self._voting_names
+        for models in self._side:
+            needed |= models.models_of(outputs)
+        return needed
+
+    def probe(self, outputs: Collection[str]) -> Prediction:
+        """The answer to one golden row, which is known to be good. After `choose_plan`."""
+        assert self._good is not None, "an ensemble is probed before it is ready: this is a bug"
+        return self.predict(self._good, outputs)
+
+    def shape_problem(self, feeds: Feeds, outputs: Collection[str]) -> str | None:
+        """Which shape of a batch that failed on its own is to blame, with the limit; None where none is."""
+        limits = self._shape_limits
+        if limits is None or self._fed(feeds)[1] is not None:  # a text that no tokenizer takes is not too long
+            return None
+        return limits.problem(feeds, outputs)
 
     def close(self) -> None:
         """Give every session back; again is no error. Nothing may be running: the caller has drained."""
         self._held.close()
         self._plan = self._separate = Closed()
         self._slots, self._side, self._detecting, self._golden = (), (), None, None
+        self._good = self._shape_limits = None
         self._fuse = lambda P, mask: (P[0], ())
 
     def _predict(self, plan: Plan, feeds: Feeds, outputs: Collection[str]) -> Prediction:

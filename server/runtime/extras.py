@@ -55,6 +55,10 @@ class Extras:
         failures = tuple(MemberFailure(name, "invalid_input", detail, "extra") for name in self._asked(asked))
         return Beside({}, failures)
 
+    def models_of(self, asked: Collection[str]) -> frozenset[str]:
+        """The extras asked for."""
+        return frozenset(self._asked(asked))
+
     def _asked(self, asked: Collection[str]) -> list[str]:
         return [name for name in self._extras if name in asked]
 

@@ -1,7 +1,4 @@
-"""What travels through a batcher, and how one batch is computed and split back to its requests.
-
-Synchronous and free of asyncio's loop: `compute` runs on a lane's thread or, for tiny batches, on the loop.
-"""
+"""What travels through a batcher: requests, their parts, and how a batch is put together and split again."""
 
 from __future__ import annotations
 
@@ -23,9 +20,6 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, Array]
 Key = tuple[tuple[int, ...], ...]
 """Trailing shapes of the inputs: only rows of equal key can share a batch."""
-
-REQUEST_SCOPED = frozenset({"error", "invalid_input", "shape"})
-"""Failures that strike a whole batch and may be one request's doing; the others mask single rows."""
 
 
 class Answer(Rows):
@@ -94,26 +88,7 @@ class BatchResult:
     parts: list[Outcome]
     prediction: Prediction
     helpless: frozenset[str]
-    """Members that failed in each part on their own too: retrying did not help."""
-
-
-def compute(
-    ensemble: LoadedEnsemble, parts: Sequence[Part], extra: Collection[str], known_bad: frozenset[str]
-) -> BatchResult:
-    """Run one batch and split it; `extra` outputs are computed for the metrics and given to nobody.
-
-    Where a member fails as a whole, each part is run once more alone, so that one bad request fails alone;
-    not for members in `known_bad`, whose parts failed alone as well the last time.
-    """
-    wanted = _outputs(parts, extra)
-    prediction = ensemble.predict(_feeds(parts), wanted)
-    if len(parts) > 1 and (suspects := _suspects(prediction) - known_bad):
-        alone = [ensemble.predict(_feeds([part]), wanted) for part in parts]
-        helpless = frozenset.intersection(*(_suspects(one) for one in alone)) & suspects
-        results = [_split(ensemble, [part], one)[0] for part, one in zip(parts, alone, strict=True)]
-        return BatchResult(results, _blamed(prediction, alone), known_bad | helpless)
-    helpless = known_bad & _suspects(prediction)
-    return BatchResult(_split(ensemble, parts, prediction), prediction, helpless)
+    """Models that failed in each part on their own too, and for a good row: retrying does not help."""
 
 
 def join(entry: Entry) -> Outcome:
@@ -130,27 +105,16 @@ def join(entry: Entry) -> Outcome:
     return Answer(Outputs(arrays), entry.outputs, 0, entry.rows, missing)
 
 
-def _suspects(prediction: Prediction) -> frozenset[str]:
-    return frozenset(f.member for f in prediction.failures if f.reason in REQUEST_SCOPED)
-
-
-def _blamed(batch: Prediction, alone: Sequence[Prediction]) -> Prediction:
-    """The batch's figures with the failures that were seen one by one."""
-    failures: dict[tuple[str, str], MemberFailure] = {
-        (f.member, f.reason): f for prediction in alone for f in prediction.failures
-    }
-    batch.failures = tuple(failures.values())
-    return batch
-
-
-def _outputs(parts: Sequence[Part], extra: Collection[str]) -> Collection[str]:
+def outputs_of(parts: Sequence[Part], extra: Collection[str]) -> Collection[str]:
+    """Every output that a part asks for, and `extra`."""
     first = parts[0].entry.outputs
     if not extra and all(part.entry.outputs is first for part in parts):
         return first
     return frozenset(extra).union(*(part.entry.outputs for part in parts))
 
 
-def _feeds(parts: Sequence[Part]) -> Arrays:
+def feeds_of(parts: Sequence[Part]) -> Arrays:
+    """The rows of the parts, one after the other."""
     first = parts[0]
     if len(parts) == 1:
         entry = first.entry
@@ -165,7 +129,8 @@ def _feeds(parts: Sequence[Part]) -> Arrays:
     }
 
 
-def _split(ensemble: LoadedEnsemble, parts: Sequence[Part], prediction: Prediction) -> list[Outcome]:
+def split(ensemble: LoadedEnsemble, parts: Sequence[Part], prediction: Prediction) -> list[Outcome]:
+    """What a prediction for these parts means for each."""
     results: list[Outcome] = []
     start = 0
     clean = prediction.answered is None

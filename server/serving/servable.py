@@ -12,8 +12,9 @@ from server.metrics import Metrics
 from server.runtime import LoadedEnsemble, Prediction
 from server.runtime.beside import SCORE
 from server.runtime.prediction import Role
-from server.serving.batch import Answer, Arrays, BatchResult, Entry, Part, compute
+from server.serving.batch import Answer, Arrays, BatchResult, Entry, Part
 from server.serving.batcher import Batcher, BatcherStatistics
+from server.serving.isolation import compute
 from server.serving.reply import Asked, DirectReply
 from server.serving.stats import ServableStats
 

@@ -44,6 +44,18 @@ class Doubler:
             fusion_seconds=0.0,
         )
 
+    def models_of(self, outputs: Collection[str]) -> frozenset[str]:
+        return frozenset({"a", "b"})
+
+    def probe(self, outputs: Collection[str]) -> Prediction:
+        """A good row, which is no batch."""
+        given = self.predict({"x": np.ones((1, 1), np.float32)}, outputs)
+        self.batches.pop()
+        return given
+
+    def shape_problem(self, feeds: Mapping[str, NDArray[Any]], outputs: Collection[str]) -> str | None:
+        return None
+
     @property
     def ensemble(self) -> LoadedEnsemble:
         return cast(LoadedEnsemble, self)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, QuorumLost, Superseded
-from server.serving.batch import Answer, BatchResult, Entry, Part, compute
+from server.serving.batch import Answer, BatchResult, Entry, Part
 from server.serving.batcher import Batcher
+from server.serving.isolation import compute
 from tests.serving.standin import POISON, Doubler
 
 
