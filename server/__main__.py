@@ -166,7 +166,7 @@ class _Process:
         """The short way in, but where each request is to be logged or none is a prediction."""
         if self._settings.access_log or surface == "control":
             return BoundedHeads
-        return protocol_for(app.state.inference, app.state.rate)
+        return protocol_for(app.state.inference, app.state.rate, cors=bool(self._settings.cors_origins))
 
     def _app(self, surface: Surface) -> Litestar:
         return create_app(self._manager, self._metrics, self._settings, surface=surface)

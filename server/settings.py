@@ -23,6 +23,7 @@ MIB = 1 << 20
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Token = Annotated[str, Meta(min_length=16)]
+Origin = Annotated[str, Meta(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s,]+)$")]
 
 
 class SettingsError(Exception):
@@ -204,6 +205,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 0.0
 
+    cors_origins: Annotated[
+        tuple[Origin, ...],
+        Meta(
+            description="Origins whose pages may ask from a browser and read answers (CORS), e.g. "
+            "`https://shop.example`; a list in tutti.toml, commas between them elsewhere, `*` is any. None by default: "
+            "list those that you own.",
+        ),
+    ] = ()
+
     drain_delay_s: Annotated[
         float,
         Meta(
@@ -340,6 +350,8 @@ def _parsed(setting: Setting, text: str) -> object:
     """The text of a flag or variable as what msgspec converts; providers are a list of names."""
     if setting.name == "providers":
         return [{"name": name.strip()} for name in text.split(",") if name.strip()]
+    if setting.name == "cors_origins":
+        return [origin.strip() for origin in text.split(",") if origin.strip()]
     if setting.type is bool:
         return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text.lower(), text)
     if type(None) in get_args(setting.type) and text == "":

@@ -82,6 +82,8 @@ def _server(setup: Setup, settings: Settings, link: EngineLink, counts: Counts) 
     inference = FrontInference(link, counts, limits_of(settings))
     share = -(-settings.max_connections // settings.fronts)
 
+    protocol = protocol_of(inference, limited=bool(settings.rate_limit_rps), cors=bool(settings.cors_origins))
+
     def started() -> None:
         gc.collect()
         gc.freeze()  # measured: collections of what stays for ever are most of the p99 (docs/decisions)
@@ -90,7 +92,7 @@ def _server(setup: Setup, settings: Settings, link: EngineLink, counts: Counts) 
     return http_server(
         Tunnel(setup.tunnel, link.tell),
         # The engine logs requests: then every prediction takes the long way there.
-        BoundedHeads if settings.access_log else protocol_of(inference, limited=bool(settings.rate_limit_rps)),
+        BoundedHeads if settings.access_log else protocol,
         settings,
         max_connections=share,
         started=started,

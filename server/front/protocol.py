@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.front.inference import ClientCall, FrontInference
-from server.http.short_way import ShortCycle, ShortWay, protocol_for
+from server.http.short_way import ShortCycle, ShortWay, protocol_for, special_of
 
 
 class LimitedWay(ShortWay):
@@ -31,13 +31,15 @@ class LimitedWay(ShortWay):
         return True
 
 
-def protocol_of(inference: FrontInference, *, limited: bool) -> type[ShortWay]:
-    """A protocol class for uvicorn's `http` setting; `limited` where the engine limits each client's rate."""
+def protocol_of(inference: FrontInference, *, limited: bool, cors: bool = False) -> type[ShortWay]:
+    """A protocol class for uvicorn's `http` setting; `limited` where the engine limits each client's rate,
+    `cors` where other origins may ask."""
     if not limited:
-        return protocol_for(inference, None)
+        return protocol_for(inference, None, cors=cors)
 
     class Bound(LimitedWay):
         pass
 
     Bound.inference, Bound.rate, Bound.routes, Bound.outbox = inference, None, {}, []
+    Bound.special = special_of(cors)
     return Bound

@@ -17,6 +17,7 @@ from server.http.errors import error_reply, internal_error_reply, shown
 from server.http.infer import Inference
 from server.http.limits import Limits
 from server.http.metadata import server_metadata
+from server.http.methods import answering
 from server.http.openapi import describe, openapi_config
 from server.http.predictions import prediction_routes
 from server.http.rates import RateLimit
@@ -68,6 +69,7 @@ def create_app(
         request_max_body_size=None,  # our own limit counts bytes as they arrive and is a setting
     )
     describe(app)
+    app.asgi_handler = answering(app.asgi_handler, settings.cors_origins)
     if settings.access_log:
         app.asgi_handler = logged(app.asgi_handler)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, get
+from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import HTTPRouteHandler
 
 from server.http.call import target_in
@@ -26,22 +27,36 @@ def v1_routes(manager: Manager) -> list[HTTPRouteHandler]:
         return V1Models(sorted({entry.name for entry in manager.index() if entry.state == "READY"}))
 
     @get(
-        ["/v1/models/{name:str}", "/v1/models/{name:str}/versions/{version:str}"],
+        [
+            "/v1/models/{name:str}",
+            "/v1/models/{name:str}/versions/{version:str}",
+            "/v1/models/{name:str}/labels/{label:str}",
+        ],
         sync_to_thread=False,
         tags=["TensorFlow Serving"],
         responses=error_responses(404, 503),
     )
     def status(request: Request[Any, Any, Any]) -> V1Status:
         """Whether an ensemble answers, and the state of its versions."""
+        _check_method(request)
         target = target_in(request.path_params)
-        if target.version is not None:
-            manager.route(target.name, target.version)
-        ready = manager.ensemble_ready(target.name, target.version)
-        chosen = None if target.version is None else str(target.version)
+        version = target.version
+        if target.label is not None:
+            version = manager.route(target.name, label=target.label).version
+        elif version is not None:
+            manager.route(target.name, version)
+        ready = manager.ensemble_ready(target.name, version)
+        chosen = None if version is None else str(version)
         found = [_public(each) for each in version_status(manager, target.name) if chosen in (None, each.version)]
         return V1Status(target.name, ready, found)
 
     return [models, status]
+
+
+def _check_method(request: Request[Any, Any, Any]) -> None:
+    """`…:predict` is routed as a name; whoever asks for it with GET has the right path and the wrong method."""
+    if request.scope["path"].rstrip("/").endswith(":predict"):
+        raise MethodNotAllowedException(headers={"allow": "POST"})
 
 
 def _public(status: VersionStatus) -> VersionStatus:

@@ -88,6 +88,7 @@ class ShortWay(BoundedHeads):
 
     inference: Inference
     rate: RateLimit | None
+    special = SPECIAL
     routes: dict[bytes, Route | None]
     heads = KnownHeads()
     outbox: list[tuple[asyncio.Transport, bytes]] = []  # noqa: RUF012 - one for all connections of a class
@@ -192,7 +193,7 @@ class ShortWay(BoundedHeads):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in SPECIAL and (name != b"accept-encoding" or b"gzip" in value or b"deflate" in value):
+        if name in self.special and (name != b"accept-encoding" or b"gzip" in value or b"deflate" in value):
             self._special = True
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
@@ -330,16 +331,21 @@ class ShortWay(BoundedHeads):
             cycle.pending = self._short = self.cycle = None  # type: ignore[assignment]
 
 
-def protocol_for(inference: Inference, rate: RateLimit | None) -> type[ShortWay]:
-    """A protocol class for uvicorn's `http` setting, bound to one inference."""
+def protocol_for(inference: Inference, rate: RateLimit | None, *, cors: bool = False) -> type[ShortWay]:
+    """A protocol class for uvicorn's `http` setting, bound to one inference; `cors` where other origins may ask."""
 
     class Bound(ShortWay):
         pass
 
     Bound.inference, Bound.rate, Bound.routes, Bound.heads = inference, rate, {}, KnownHeads()
-    Bound.outbox = []
+    Bound.outbox, Bound.special = [], special_of(cors)
     Bound._longest = min(SHORT_BODY_BYTES, inference.limits.max_body_bytes)
     return Bound
+
+
+def special_of(cors: bool) -> frozenset[bytes]:
+    """The headers that send a request the long way: what browsers must be told of origins is added there."""
+    return SPECIAL | {b"origin"} if cors else SPECIAL
 
 
 def _head(status: int, headers: Headers) -> bytes:

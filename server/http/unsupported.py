@@ -24,7 +24,12 @@ def unsupported_routes() -> list[HTTPRouteHandler]:
 
 
 def _refusing(sentence: str, paths: list[str]) -> HTTPRouteHandler:
-    @route(paths, http_method=[HttpMethod.GET, HttpMethod.POST], include_in_schema=False, sync_to_thread=False)
+    @route(
+        paths,
+        http_method=list(HttpMethod),
+        include_in_schema=False,
+        sync_to_thread=False,
+    )
     def refuse() -> None:
         raise NoSuchPath(sentence)
 

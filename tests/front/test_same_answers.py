@@ -23,6 +23,7 @@ HEAD = (
 )
 BINARY = HEAD + np.array([1.5], "<f4").tobytes()
 LONG = json.dumps({"instances": [[float(n % 97)] for n in range(60_000)]}).encode()
+ORIGIN = "https://shop.example"
 INFER = "/v2/models/coded/infer"
 
 
@@ -86,6 +87,12 @@ REQUESTS: dict[str, bytes] = {
     "index": sent(b"{}", "/v2/repository/index"),
     "schema": sent(b"", "/schema/openapi.json", "GET"),
     "head": sent(b"", "/v2", "HEAD"),
+    "head of an ensemble": sent(b"", "/v2/models/coded", "HEAD"),
+    "options": sent(b"", INFER, "OPTIONS"),
+    "options of predict": sent(b"", "/v1/models/coded:predict", "OPTIONS"),
+    "preflight": sent(b"", INFER, "OPTIONS", origin=ORIGIN, access_control_request_method="POST"),
+    "from a listed origin": sent(X, origin=ORIGIN),
+    "from another origin": sent(X, origin="https://evil.example"),
     "load without a token": sent(b"{}", "/v2/repository/models/coded/load"),
     "load": sent(b"{}", "/v2/repository/models/coded/load", authorization=f"Bearer {TOKEN}"),
 }
@@ -97,7 +104,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerPr
     publish(root, "coded", {"plain": coded(1), "shifted": linear([[1.0]], [2.0])})
     publish(root, "classes", {"one": softmax_linear([[1.0, 2.0, 0.5], [0.5, 1.0, 2.0]])})
     publish(root, "words", {"one": keyword(["good", "bad"], 2)})
-    flags = ("--plan", "sequential", "--lanes", "1")
+    flags = ("--plan", "sequential", "--lanes", "1", "--cors-origins", ORIGIN)
     seed = {"PYTHONHASHSEED": "0"}  # Litestar's OpenAPI document lists some things in the order of a set
     with (
         serving(root, *flags, environ=seed) as alone,

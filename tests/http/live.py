@@ -31,7 +31,10 @@ class Live:
         self.app = create_app(standin, metrics, Settings(control_token=TOKEN, **settings))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
-        protocol = protocol_for(self.app.state.inference, self.app.state.rate) if way == "short" else BoundedHeads
+        cors = bool(settings.get("cors_origins"))
+        protocol = (
+            protocol_for(self.app.state.inference, self.app.state.rate, cors=cors) if way == "short" else BoundedHeads
+        )
         self.server = uvicorn.Server(
             uvicorn.Config(
                 self.app,

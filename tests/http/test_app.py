@@ -193,6 +193,7 @@ def test_the_openapi_document_has_every_route(served: Running) -> None:
         ("post", "/v2/models/{name}/versions/{version}/infer"), ("post", "/v2/repository/index"),
         ("post", "/v2/repository/models/{name}/load"), ("post", "/v2/repository/models/{name}/unload"),
         ("get", "/v1/models"), ("get", "/v1/models/{name}"), ("get", "/v1/models/{name}/versions/{version}"),
+            ("get", "/v1/models/{name}/labels/{label}"),
         ("post", "/v1/models/{name}:predict"), ("post", "/v1/models/{name}/versions/{version}:predict"),
         ("post", "/v1/models/{name}/labels/{label}:predict"),
     }  # fmt: skip
