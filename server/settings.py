@@ -18,11 +18,11 @@ import msgspec
 from msgspec import Meta
 
 from model_repo import Provider
+from server.secret import SHORTEST, Secret
 
 MIB = 1 << 20
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Token = Annotated[str, Meta(min_length=16)]
 Origin = Annotated[str, Meta(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s,]+)$")]
 
 
@@ -53,10 +53,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = None
     control_token: Annotated[
-        Token | None,
+        Secret | None,
         Meta(
             description="Bearer token of the control paths; without one they answer 403. "
-            "Prefer `control_token_file`: an environment variable is visible to other processes of the user.",
+            "Prefer `control_token_file`: flags and environment variables are visible to other processes of the user.",
         ),
     ] = None
     control_token_file: Annotated[
@@ -261,6 +261,11 @@ class Setting:
     def variable(self) -> str:
         return "TUTTI_" + self.name.upper()
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether no message may show its value, whatever it is and wherever it came from."""
+        return Secret in (self.type, *get_args(self.type))
+
 
 def all_settings() -> Iterator[Setting]:
     """Every setting, in the order of the struct."""
@@ -305,34 +310,56 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str] | None = No
     for name in merged:
         if name not in known:
             raise SettingsError(f"{source[name]}: unknown setting '{name}'; there are {', '.join(known)}")
-    return _with_token(_checked(merged, source))
+    return _with_token(_checked(merged, source, known), source.get("control_token_file", ""))
 
 
-def _checked(merged: Mapping[str, object], source: Mapping[str, str]) -> Settings:
+def _checked(merged: Mapping[str, object], source: Mapping[str, str], known: Mapping[str, Setting]) -> Settings:
     for name, value in merged.items():
         try:
-            msgspec.convert({name: value}, Settings, strict=False)
+            _converted({name: value})
         except msgspec.ValidationError as error:
             expected = str(error).split(" - at ")[0]
+            if known[name].is_secret:
+                raise SettingsError(f"{source[name]}: {name} {expected}; its value is not shown") from None
             raise SettingsError(f"{source[name]}: {name} = {value!r} is refused: {expected}") from error
-    return msgspec.convert(dict(merged), Settings, strict=False)
+    return _converted(merged)
 
 
-def _with_token(settings: Settings) -> Settings:
+def _converted(values: Mapping[str, object]) -> Settings:
+    return msgspec.convert(dict(values), Settings, strict=False, dec_hook=_secret)
+
+
+def _secret(kind: type, value: object) -> object:
+    """msgspec's hook for the one type of ours among the settings."""
+    return kind(value)
+
+
+def _with_token(settings: Settings, source: str) -> Settings:
     """The token from its file, so that nothing later needs to know where it came from."""
     if settings.control_token_file is None:
         return settings
+    path = Path(settings.control_token_file)
+    subject = f"{source}: control_token_file{_shown_file(path)}"
     try:
-        lines = Path(settings.control_token_file).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"control_token_file '{settings.control_token_file}' cannot be read: {error}") from error
-    token = lines[0].strip() if lines else ""
-    if len(token) < 16:
-        raise SettingsError(
-            f"control_token_file '{settings.control_token_file}': the first line has {len(token)} characters, "
-            "a token has at least 16"
-        )
-    return msgspec.structs.replace(settings, control_token=token)
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{subject} is not UTF-8 text") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no file can have this name"
+        raise SettingsError(f"{subject} cannot be read: {reason}; the name of a file is expected") from None
+    try:
+        return msgspec.structs.replace(settings, control_token=Secret(lines[0].strip() if lines else ""))
+    except ValueError as error:
+        raise SettingsError(f"{subject}: the first line {error}") from None
+
+
+def _shown_file(path: Path) -> str:
+    """The file's name, but where it may be the token itself, given to the wrong setting."""
+    try:
+        is_a_name = len(str(path)) < SHORTEST or path.exists() or (len(path.parts) > 2 and path.parent.is_dir())
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return ""
+    return f" {str(path)!r}" if is_a_name else ""
 
 
 def _from_file(config: str | None) -> Iterator[tuple[str, object]]:

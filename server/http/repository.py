@@ -20,6 +20,7 @@ from server.http.openapi import error_responses
 from server.http.shapes import IndexItem
 
 if TYPE_CHECKING:
+    from server.secret import Secret
     from server.serving.manager import Manager
 
 CONTROL_LIMITS = Limits(max_body_bytes=1 << 20)
@@ -44,7 +45,7 @@ _question = msgspec.json.Decoder(IndexQuestion)
 _instruction = msgspec.json.Decoder(Instruction)
 
 
-def repository_routes(manager: Manager, token: str | None, *, control: bool) -> list[HTTPRouteHandler]:
+def repository_routes(manager: Manager, token: Secret | None, *, control: bool) -> list[HTTPRouteHandler]:
     """The handlers, bound to `manager`; load and unload only where this listener has the `control` paths."""
 
     @post("/v2/repository/index", status_code=200, tags=["Repository"])

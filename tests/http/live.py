@@ -14,6 +14,7 @@ import uvicorn
 from server.http import create_app
 from server.http.heads import BoundedHeads
 from server.http.short_way import protocol_for
+from server.secret import Secret
 from server.settings import Settings
 from tests.http.standin import Manager, Metrics, all_servables
 
@@ -28,7 +29,7 @@ class Live:
         self.manager = Manager(*all_servables())
         self.metrics = Metrics()
         standin, metrics = _untyped(self.manager), _untyped(self.metrics)
-        self.app = create_app(standin, metrics, Settings(control_token=TOKEN, **settings))
+        self.app = create_app(standin, metrics, Settings(control_token=Secret(TOKEN), **settings))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         cors = bool(settings.get("cors_origins"))

@@ -14,6 +14,7 @@ import uvicorn
 from server.http.app import Surface, create_app
 from server.http.heads import BoundedHeads
 from server.http.short_way import protocol_for
+from server.secret import Secret
 from server.settings import Settings
 from tests.http.standin import Manager, Metrics, all_servables
 
@@ -69,7 +70,7 @@ def running(
     """A server until the block ends; `settings` as in `Settings`."""
     metrics: Any = Metrics()
     standin: Any = manager or Manager(*all_servables())
-    app = create_app(standin, metrics, Settings(**{"control_token": TOKEN, **settings}), surface=surface)
+    app = create_app(standin, metrics, Settings(**{"control_token": Secret(TOKEN), **settings}), surface=surface)
     cors = bool(settings.get("cors_origins"))
     protocol = BoundedHeads if way == "litestar" else protocol_for(app.state.inference, app.state.rate, cors=cors)
     config = uvicorn.Config(app, port=0, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+import traceback
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from model_repo import Provider
+from server.secret import Secret
 from server.settings import Settings, SettingsError, all_settings, load
 
 NOTHING: dict[str, str] = {}
@@ -56,7 +60,7 @@ def test_provider_options_come_from_the_file(tmp_path: Path) -> None:
 def test_the_token_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("a-long-enough-token\nsecond line\n", encoding="utf-8")
-    assert load({}, {"TUTTI_CONTROL_TOKEN_FILE": str(path)}).control_token == "a-long-enough-token"
+    assert load({}, {"TUTTI_CONTROL_TOKEN_FILE": str(path)}).control_token == Secret("a-long-enough-token")
 
 
 @pytest.mark.parametrize(
@@ -66,9 +70,17 @@ def test_the_token_is_read_from_its_file(tmp_path: Path) -> None:
         ({}, {"TUTTI_PORT": "70000"}, "TUTTI_PORT: port = '70000' is refused: Expected `int` <= 65535"),
         ({}, {"TUTTI_PLAN": "fast"}, "TUTTI_PLAN: plan = 'fast' is refused: Invalid enum value 'fast'"),
         ({}, {"TUTTI_ACCESS_LOG": "perhaps"}, "TUTTI_ACCESS_LOG: access_log = 'perhaps' is refused: Expected `bool`"),
-        ({}, {"TUTTI_CONTROL_TOKEN": "short"}, "TUTTI_CONTROL_TOKEN: control_token = 'short' is refused"),
+        (
+            {},
+            {"TUTTI_CONTROL_TOKEN": "short"},
+            "TUTTI_CONTROL_TOKEN: control_token has 5 characters, expected at least 16; its value is not shown",
+        ),
         ({"config": "nowhere.toml"}, {}, "settings file 'nowhere.toml' cannot be read"),
-        ({}, {"TUTTI_CONTROL_TOKEN_FILE": "nowhere"}, "control_token_file 'nowhere' cannot be read"),
+        (
+            {},
+            {"TUTTI_CONTROL_TOKEN_FILE": "nowhere"},
+            "TUTTI_CONTROL_TOKEN_FILE: control_token_file 'nowhere' cannot be read: No such",
+        ),
     ],
 )
 def test_what_cannot_be_used_names_its_source(flags: dict[str, str], environ: dict[str, str], message: str) -> None:
@@ -86,3 +98,59 @@ def test_every_default_is_within_its_own_limits(tmp_path: Path) -> None:
     for setting in all_settings():
         if isinstance(setting.default, str | int | float):
             assert load({setting.name: str(setting.default)}, NOTHING) is not None
+
+
+TOKEN = "s3cret-s3cret-s3cret"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text"),
+    [
+        ({"control_token": "s3cret"}, {}, ""),
+        ({}, {"TUTTI_CONTROL_TOKEN": "s3cret"}, ""),
+        ({}, {}, 'control_token = "s3cret"'),
+        ({}, {}, f'control_token = ["{TOKEN}"]'),
+        ({}, {}, f'[control_token]\nvalue = "{TOKEN}"'),
+        ({}, {}, "control_token = s3cret"),
+        ({}, {}, f'control_tokens = "{TOKEN}"'),
+        ({"control_token_file": TOKEN}, {}, ""),
+        ({}, {"TUTTI_CONTROL_TOKEN_FILE": TOKEN}, ""),
+        ({}, {"TUTTI_CONTROL_TOKEN_FILE": "/" + TOKEN}, ""),
+        ({}, {"TUTTI_CONTROL_TOKEN_FILE": TOKEN * 40}, ""),
+        ({}, {}, f'control_token_file = "{TOKEN}/{TOKEN}"'),
+    ],
+)
+def test_no_refusal_shows_a_secret(tmp_path: Path, flags: dict[str, str], environ: dict[str, str], text: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        load({"config": toml(tmp_path, text), **flags}, environ)
+    told = "".join(traceback.format_exception(refusal.value)).split("Error: ", 1)[1]
+    assert "s3cret" not in told
+    assert "control_token" in told or "settings file" in told
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_token_file_with_a_bad_first_line_is_named_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("s3cret\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as refusal:
+        load({"control_token_file": str(path)}, NOTHING)
+    assert str(refusal.value) == (
+        f"--control-token-file: control_token_file {str(path)!r}: the first line has 6 characters, expected at least 16"
+    )
+
+
+def test_settings_with_a_secret_print_without_it() -> None:
+    settings = load({"control_token": TOKEN}, NOTHING)
+    assert settings.control_token is not None
+    assert settings.control_token.matches(TOKEN)
+    assert not settings.control_token.matches(TOKEN + "x")
+    for told in (repr(settings), f"{settings.control_token}", str(settings.control_token), str(vars_of(settings))):
+        assert "s3cret" not in told
+    with pytest.raises(TypeError):
+        msgspec.json.encode(settings)
+    with pytest.raises(TypeError):
+        pickle.dumps(settings)
+
+
+def vars_of(settings: Settings) -> dict[str, object]:
+    return {name: getattr(settings, name) for name in settings.__struct_fields__}
