@@ -186,9 +186,14 @@ def _report(published: Published, arguments: argparse.Namespace) -> str:
     manifest = published.manifest
     if arguments.json:
         kinds = {member.name: member.kind for member in manifest.members}
-        return json.dumps({"name": manifest.name, "version": manifest.version, "task": manifest.task, "kinds": kinds})
+        answer = {"name": manifest.name, "version": manifest.version, "task": manifest.task, "kinds": kinds}
+        return json.dumps({**answer, "classes": manifest.classes, "notes": published.notes}, ensure_ascii=False)
     width = max(len(member.name) for member in manifest.members)
-    members = [f"  {m.name:{width}}  {m.kind}, weight {m.weight:g}, {m.bytes} bytes" for m in manifest.members]
+    members = [
+        f"  {m.name:{width}}  {m.kind}, weight {m.weight:g}, {m.bytes} bytes; saw {published.seen[m.name].told()}"
+        for m in manifest.members
+    ]
+    notes = [note if note.startswith("guess: ") else f"note: {note}" for note in published.notes]
     classes = f", {len(manifest.classes)} classes" if manifest.classes else ""
     rule = next(name for name, fusion in RULES.items() if type(fusion) is type(manifest.fusion))
     return "\n".join(
@@ -196,6 +201,7 @@ def _report(published: Published, arguments: argparse.Namespace) -> str:
             f"published {manifest.name} version {manifest.version} in {arguments.repository}: "
             f"{manifest.task}{classes}, {rule}, quorum {manifest.quorum} of {len(manifest.members)}",
             *members,
+            *notes,
             "",
             f"serve it:  tutti serve --repository {arguments.repository}",
             f"try it:    curl -s localhost:8000/v2/models/{manifest.name}/infer -d '{_body(published)}'",

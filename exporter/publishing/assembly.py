@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import numpy as np
 
 from exporter.bundle import NO_DIGEST, draft
 from exporter.errors import BundleError
-from exporter.publishing.model_file import ModelFile, ModelFileError
+from exporter.publishing.answers import Given
+from exporter.publishing.meaning import Meaning
+from exporter.publishing.model_file import ModelFile
+from exporter.publishing.naming import Naming
 from model_repo import Fusion, Input, Manifest, Member, problems
 from model_repo.manifest import Batching, Kind, Task
-from server.runtime.datatypes import DATATYPES, Array, TensorInfo
+from server.runtime.datatypes import DATATYPES, TensorInfo
 from server.runtime.signature import Signature
 from server.runtime.signature import problems as signature_problems
-
-SUM_TOLERANCE = 1e-3
-"""The server's own: how far a row of probabilities may be from 1."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +33,6 @@ class Wishes:
     quorum: int | None = None
     description: str = ""
     batching: Batching = Batching()  # noqa: RUF009 - frozen
-
-
-@dataclass(frozen=True)
-class Given:
-    """One member's fused output and what it gave for the sample rows, [n, ...]."""
-
-    file: ModelFile
-    output: TensorInfo
-    values: Array
-
-    @property
-    def width(self) -> int:
-        """Columns of the output; 1 where it has none."""
-        return 1 if self.values.ndim == 1 else int(self.values.shape[-1])
-
-    @property
-    def looks_like_probabilities(self) -> bool:
-        """Whether every row is a distribution; one column, whether every value is within [0, 1]."""
-        values = np.asarray(self.values, np.float64)
-        within = bool(((values >= -1e-6) & (values <= 1 + 1e-6)).all())
-        return within and (self.width == 1 or bool((np.abs(values.sum(axis=-1) - 1) <= SUM_TOLERANCE).all()))
 
 
 def inputs_of(files: Sequence[ModelFile]) -> tuple[Input, ...]:
@@ -103,43 +81,17 @@ def _narrowed(file: ModelFile, entry: TensorInfo, other: ModelFile, first: Tenso
     return []
 
 
-def given(files: Sequence[ModelFile], wishes: Wishes, feeds: Mapping[str, Array]) -> list[Given]:
-    """Each member's output on the sample rows, together and one row alone. Raises BundleError."""
-    found: list[Given] = []
-    wrong: list[str] = []
-    rows = len(next(iter(feeds.values())))
-    for file in files:
-        try:
-            output = file.output(wishes.outputs.get(file.name))
-            values = file.run(output.name, feeds)
-            alone = file.run(output.name, {name: array[:1] for name, array in feeds.items()})
-        except ModelFileError as error:
-            wrong.append(f"member '{file.name}': {error}")
-            continue
-        if values.ndim not in (1, 2) or len(values) != rows or len(alone) != 1:
-            wrong.append(
-                f"member '{file.name}': its output '{output.name}' is {list(values.shape)} for {rows} rows and "
-                f"{list(alone.shape)} for one, expected [n] or [n, C]"
-            )
-        elif not np.isfinite(values).all():
-            wrong.append(f"member '{file.name}': its output '{output.name}' has NaN or infinite values on sample rows")
-        else:
-            found.append(Given(file, output, values))
-    if wrong:
-        raise BundleError("the members do not make one ensemble", wrong)
-    return found
-
-
-def manifest_of(name: str, inputs: Sequence[Input], members: Sequence[Given], wishes: Wishes) -> Manifest:
+def manifest_of(
+    name: str, inputs: Sequence[Input], members: Sequence[Given], naming: Naming, meaning: Meaning, wishes: Wishes
+) -> Manifest:
     """The manifest without digests, golden rows and number, valid in itself and for the files.
 
     Raises BundleError with every problem.
     """
     columns = max(member.width for member in members)
-    binary = columns == 1 and wishes.classes is not None and len(wishes.classes) == 2
-    task: Task = wishes.task or ("classification" if columns > 1 or binary else "regression")
-    classes = () if task == "regression" else wishes.classes or tuple(map(str, range(max(columns, 2))))
-    entries = [_member(place, one, task, wishes) for place, one in enumerate(members)]
+    task = meaning.task
+    classes = () if task == "regression" else naming.classes or tuple(map(str, range(max(columns, 2))))
+    entries = [_member(place, one, classes, naming, meaning, wishes) for place, one in enumerate(members)]
     manifest = msgspec.structs.replace(
         draft(name, task, classes, inputs, entries, wishes.fusion),
         quorum=wishes.quorum or -(-len(members) // 2),
@@ -158,16 +110,19 @@ def manifest_of(name: str, inputs: Sequence[Input], members: Sequence[Given], wi
     return manifest
 
 
-def _member(place: int, one: Given, task: Task, wishes: Wishes) -> Member:
-    detected: Kind = "probabilities" if one.looks_like_probabilities else "logits"
+def _member(
+    place: int, one: Given, classes: tuple[str, ...], naming: Naming, meaning: Meaning, wishes: Wishes
+) -> Member:
     name = one.file.name
+    order = naming.orders.get(name)
     return Member(
         name=name,
         file=f"members/{name}.onnx",
         sha256=NO_DIGEST,
         bytes=len(one.file.model.data),
         output=one.output.name,
-        kind=wishes.kinds.get(name) or (detected if task == "classification" else "value"),
+        kind=meaning.kinds[name],
+        classes=order if classes and order is not None and order != classes else None,
         weight=1.0 if wishes.weights is None else wishes.weights[place],
     )
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from onnx import ModelProto
+
+from exporter.publishing.votes import LABEL_TYPES
+from exporter.publishing.zipmap import unzip
 from server.runtime.datatypes import DATATYPES, FLOAT_TYPES, Array, TensorInfo
-from server.runtime.external import ModelError, locations
+from server.runtime.external import ModelError, locations, parse
 from server.runtime.sessions import Model, RunError, Session, SessionError, SessionKey
 
 
@@ -25,6 +30,10 @@ class ModelFile:
     weights: Mapping[str, Path]
     """External weights: the location that the model names → the file."""
     session: Session
+    zipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Outputs that were a ZipMap's in the file → the class names that it stated."""
+    notes: tuple[str, ...] = ()
+    """What was changed in the graph, one sentence each, without the member's name."""
 
     @classmethod
     def read(cls, name: str, path: Path) -> ModelFile:
@@ -37,13 +46,32 @@ class ModelFile:
             raise ModelFileError(f"'{error.filename or path}' cannot be read: {error.strerror}") from error
         except ModelError as error:
             raise ModelFileError(f"'{path}' {error}") from error
-        model = Model(data, external)
-        digests = {location: hashlib.sha256(content).hexdigest() for location, content in external.items()}
+        zipped: dict[str, tuple[str, ...]] = {}
+        if b"ZipMap" in data:
+            data, zipped = _unzipped(data, path)
         try:
-            session = Session(SessionKey.of(hashlib.sha256(data).hexdigest(), digests, (), 1), model)
+            session = _session(Model(data, external))
         except SessionError as error:
             raise ModelFileError(f"'{path}' is no model that onnxruntime opens: {error}") from error
-        return cls(name, model, weights, session)
+        notes = tuple(f"its output '{output}' was a ZipMap and is the tensor again" for output in zipped)
+        return cls(name, Model(data, external), weights, session, zipped, notes)
+
+    @cached_property
+    def graph(self) -> ModelProto:
+        """The model as protobuf, without the content of external weights. To be copied before it is edited."""
+        return parse(self.model.data)
+
+    def edited(self, graph: ModelProto, note: str) -> ModelFile:
+        """The file with another graph, of the same external weights; `note` says what was changed.
+
+        Raises ModelFileError where onnxruntime does not open it.
+        """
+        model = Model(graph.SerializeToString(deterministic=True), self.model.external)
+        try:
+            session = _session(model)
+        except SessionError as error:
+            raise ModelFileError(f"its graph cannot be changed ({note}): {error}") from error
+        return replace(self, model=model, session=session, notes=(*self.notes, note))
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -53,7 +81,7 @@ class ModelFile:
     def output(self, wanted: str | None) -> TensorInfo:
         """The output called `wanted`, or the one that is fused when nobody says: the only one of floats.
 
-        Of several, one whose name says probabilities. Raises ModelFileError.
+        Of several, one whose name says probabilities; of none, the label. Raises ModelFileError.
         """
         outputs = {entry.name: entry for entry in self.session.outputs}
         if wanted is not None:
@@ -64,9 +92,10 @@ class ModelFile:
         named = [entry for entry in floats if "prob" in entry.name.lower()]
         if len(floats) == 1 or len(named) == 1:
             return (named or floats)[0]
-        maps = next((entry for entry in outputs.values() if "map(" in entry.type), None)
-        if not floats and maps is not None:
-            raise ModelFileError(f"its output '{maps.name}' is a map; convert it with zipmap off to get a tensor")
+        labels = [entry for entry in outputs.values() if entry.type in LABEL_TYPES]
+        named = [entry for entry in labels if "label" in entry.name.lower() or "class" in entry.name.lower()]
+        if not floats and (len(labels) == 1 or len(named) == 1):
+            return (named if len(labels) > 1 else labels)[0]
         if not floats:
             raise ModelFileError(f"has no output of floats, its outputs are {_told(outputs)}")
         raise ModelFileError(f"has several outputs of floats, {_listed(outputs)}: name one with --output {self.name}=…")
@@ -78,6 +107,21 @@ class ModelFile:
             return self.session.run([output], mine)[0]
         except RunError as error:
             raise ModelFileError(f"does not run on the golden rows: {error.detail}") from error
+
+
+def _session(model: Model) -> Session:
+    digests = {location: hashlib.sha256(content).hexdigest() for location, content in model.external.items()}
+    return Session(SessionKey.of(hashlib.sha256(model.data).hexdigest(), digests, (), 1), model)
+
+
+def _unzipped(data: bytes, path: Path) -> tuple[bytes, dict[str, tuple[str, ...]]]:
+    """The bytes without ZipMaps at outputs, and what those stated; the same bytes where there are none."""
+    try:
+        graph = parse(data)
+    except ModelError as error:
+        raise ModelFileError(f"'{path}' {error}") from error
+    zipped = unzip(graph)
+    return (graph.SerializeToString(deterministic=True) if zipped else data), zipped
 
 
 def _beside(path: Path, location: str) -> Path:

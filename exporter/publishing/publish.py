@@ -10,7 +10,9 @@ from exporter import bundle
 from exporter.bundle import Bundle, Part
 from exporter.errors import BundleError
 from exporter.publishing import rows
-from exporter.publishing.assembly import Wishes, given, inputs_of, manifest_of
+from exporter.publishing.answers import Given, given, renormalised
+from exporter.publishing.assembly import Wishes, inputs_of, manifest_of
+from exporter.publishing.meaning import Seen, decide
 from exporter.publishing.model_file import ModelFile, ModelFileError
 from model_repo import Manifest, Repository
 from server.runtime.datatypes import Array
@@ -22,6 +24,10 @@ class Published:
 
     manifest: Manifest
     row: Mapping[str, Array]
+    seen: Mapping[str, Seen]
+    """What each member gave for the sample rows."""
+    notes: tuple[str, ...]
+    """What was done to the members and how they were understood; what begins with `guess: ` nobody said."""
 
 
 def publish(
@@ -41,8 +47,13 @@ def publish(
     files = _read(paths)
     inputs = inputs_of(files)
     feeds = rows.drawn(inputs) if golden is None else rows.read(golden, inputs)
-    members = given(files, wishes, feeds)
-    draft = manifest_of(name, inputs, members, wishes)
+    members, naming = given(files, wishes.outputs, wishes.classes, feeds)
+    seen = {one.file.name: one.seen for one in members}
+    meaning = decide(seen, naming, wishes.task, wishes.kinds)
+    if meaning.problems:
+        raise BundleError("what the members give can be read in several ways", meaning.problems)
+    members = [_renormalised(one, feeds) if one.file.name in meaning.renormalised else one for one in members]
+    draft = manifest_of(name, inputs, members, naming, meaning, wishes)
     made = Bundle(
         name=name,
         task=draft.task,
@@ -61,7 +72,17 @@ def publish(
     with bundle.rehearsed(made):
         pass  # a server would take it
     opened = bundle.publish(made, repository, version)
-    return Published(opened.manifest, {key: array[:1] for key, array in feeds.items()})
+    changed = [f"member '{one.file.name}': {note}" for one in members for note in one.file.notes]
+    told = naming.notes if opened.manifest.classes else ()
+    row = {key: array[:1] for key, array in feeds.items()}
+    return Published(opened.manifest, row, seen, (*changed, *told, *meaning.notes))
+
+
+def _renormalised(one: Given, feeds: Mapping[str, Array]) -> Given:
+    try:
+        return renormalised(one, feeds)
+    except ModelFileError as error:
+        raise BundleError("the members do not make one ensemble", [f"member '{one.file.name}': {error}"]) from error
 
 
 def _read(paths: Mapping[str, Path]) -> list[ModelFile]:

@@ -140,11 +140,15 @@ def test_publishing_again_makes_the_next_version(files: Path, capsys: pytest.Cap
     assert publish(files, members="soft") == 0
     capsys.readouterr()
     assert publish(files, "--json", members="soft logits") == 0
-    assert json.loads(capsys.readouterr().out) == {
+    told = json.loads(capsys.readouterr().out)
+    (note,) = told.pop("notes")
+    assert note.startswith("guess: member 'logits' gives logits")
+    assert told == {
         "name": "own",
         "version": 2,
         "task": "classification",
         "kinds": {"soft": "probabilities", "logits": "logits"},
+        "classes": ["0", "1", "2"],
     }
 
 

@@ -1,0 +1,199 @@
+"""What each member answers to the sample rows: which output, by which names, as a matrix or a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from exporter.errors import BundleError
+from exporter.publishing.columns import divided_by_sum, flattened
+from exporter.publishing.labels import Stated, stated
+from exporter.publishing.meaning import Seen
+from exporter.publishing.model_file import ModelFile, ModelFileError
+from exporter.publishing.naming import Naming, agree
+from exporter.publishing.votes import LABEL_TYPES, one_hot
+from exporter.publishing.zipmap import columns_of, join
+from server.runtime.datatypes import Array, TensorInfo
+
+
+@dataclass(frozen=True)
+class Given:
+    """One member's fused output, what it gave for the sample rows, [n] or [n, C], and the names of its columns."""
+
+    file: ModelFile
+    output: TensorInfo
+    values: Array
+    stated: Stated | None = None
+    votes: bool = False
+    """Whether it is a label, of which a vote is yet to be made."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the output; 1 where it has none."""
+        return 1 if self.values.ndim == 1 else int(self.values.shape[-1])
+
+    @property
+    def seen(self) -> Seen:
+        """What the values look like."""
+        return Seen.of(self.values)
+
+
+def given(
+    files: Sequence[ModelFile], outputs: Mapping[str, str], classes: Sequence[str] | None, feeds: Mapping[str, Array]
+) -> tuple[list[Given], Naming]:
+    """Each member's output on the sample rows, together and one row alone, and the classes that all agree on.
+
+    `outputs` names a member's output where the user does, `classes` are the user's. Raises BundleError.
+    """
+    wrong: list[str] = []
+    found: list[Given] = []
+    for file in files:
+        try:
+            found.append(_given(file, outputs.get(file.name), feeds))
+        except ModelFileError as error:
+            wrong.append(f"member '{file.name}': {error}")
+    naming = agree({one.file.name: one.stated for one in found}, classes)
+    wrong += naming.problems
+    if not wrong:
+        for place, one in enumerate(found):
+            try:
+                found[place] = _voting(one, naming, feeds) if one.votes else one
+            except ModelFileError as error:
+                wrong.append(f"member '{one.file.name}': {error}")
+    if wrong:
+        raise BundleError("the members do not make one ensemble", wrong)
+    return found, naming
+
+
+def renormalised(one: Given, feeds: Mapping[str, Array]) -> Given:
+    """The member with its rows divided by their sum, in its graph. Raises ModelFileError."""
+    graph = deepcopy(one.file.graph)
+    name = divided_by_sum(graph, one.output.name)
+    return _answered(one, one.file.edited(graph, f"its rows are divided by their sum, as '{name}'"), name, feeds)
+
+
+def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array]) -> Given:
+    file = file if wanted is not None else _joined(file)
+    output = file.output(wanted)
+    if output.type in LABEL_TYPES:
+        return _labelled(file, output, feeds)
+    values = _ran(file, output, feeds)
+    if values.ndim > 2 and all(size == 1 for size in values.shape[2:]) and _always_ones(output):
+        graph = deepcopy(file.graph)
+        name = flattened(graph, output.name)
+        file = file.edited(graph, f"its output '{output.name}' {list(values.shape)} loses the ones behind, as '{name}'")
+        output = file.output(name)
+        values = values.reshape(len(values), -1)
+    if values.ndim not in (1, 2):
+        raise ModelFileError(
+            f"its output '{output.name}' is {list(values.shape)} for {len(values)} rows, expected [n] or [n, C]"
+        )
+    if not np.isfinite(values).all():
+        raise ModelFileError(f"its output '{output.name}' has NaN or infinite values on sample rows")
+    columns = 1 if values.ndim == 1 else values.shape[1]
+    return Given(file, output, values, _statement(file, output.name, max(2, columns)))
+
+
+def _statement(file: ModelFile, output: str, columns: int | None) -> Stated | None:
+    """The names of so many columns of the output; None where the file does not state them."""
+    return next(
+        (
+            each
+            for each in _statements(file, output)
+            if len(each.names) == (columns or len(each.names)) > 1 and len(set(each.names)) == len(each.names)
+        ),
+        None,
+    )
+
+
+def _statements(file: ModelFile, output: str) -> Iterator[Stated]:
+    if file.zipped.get(output):
+        yield Stated(file.zipped[output], "ZipMap")
+    yield from stated(file.graph, output)
+
+
+def _joined(file: ModelFile) -> ModelFile:
+    """The file with outputs of one class each made one, where its labels say that they are that."""
+    for entry in file.session.outputs:
+        for each in stated(file.graph, entry.name) if entry.type in LABEL_TYPES else ():
+            columns = columns_of(file.graph, each.names)
+            if columns is not None:
+                graph = deepcopy(file.graph)
+                name = join(graph, columns)
+                joined = file.edited(graph, f"its {len(columns)} outputs of one class each are joined, as '{name}'")
+                return replace(joined, zipped={**joined.zipped, name: each.names})
+    return file
+
+
+def _labelled(file: ModelFile, output: TensorInfo, feeds: Mapping[str, Array]) -> Given:
+    """A member whose output is a label [n] or [n, 1]."""
+    values = _ran(file, output, feeds)
+    if values.shape not in ((len(values),), (len(values), 1)):
+        raise ModelFileError(
+            f"its output '{output.name}' is {list(values.shape)} of no floats, expected labels [n] or floats [n, C]"
+        )
+    return Given(file, output, values.ravel(), _statement(file, output.name, None), votes=True)
+
+
+def _voting(one: Given, naming: Naming, feeds: Mapping[str, Array]) -> Given:
+    """The member with a row of votes in the place of its label. Raises ModelFileError."""
+    name, own = one.file.name, one.output.name
+    if naming.classes is None:
+        raise ModelFileError(
+            f"its output '{own}' is a label, which votes for a class: say which there are with --classes A,B,…"
+        )
+    raw = _raw_labels(one, naming)
+    gave = sorted({str(_plain(value)) for value in one.values.tolist()} - set(raw))
+    if gave:
+        raise ModelFileError(
+            f"its output '{own}' gave the label {gave[0]!r}, expected one of {', '.join(map(repr, raw[:6]))}"
+        )
+    graph = deepcopy(one.file.graph)
+    votes = one_hot(graph, one.output, raw)
+    file = one.file.edited(graph, f"its label '{own}' votes, as '{votes}'")
+    order = naming.orders.get(name, naming.classes)
+    return replace(_answered(one, file, votes, feeds), stated=Stated(order, f"its label '{own}'"))
+
+
+def _raw_labels(one: Given, naming: Naming) -> tuple[str, ...]:
+    """The labels as the graph gives them, in the order of the member's classes."""
+    assert naming.classes is not None, "a vote is for classes; this is a bug"
+    if one.stated is not None:
+        return one.stated.names
+    if one.output.type == "tensor(string)":
+        return naming.classes
+    numbers = {str(_plain(value)) for value in one.values.tolist()}
+    by_name = all(each.lstrip("-").isdigit() for each in naming.classes) and numbers <= set(naming.classes)
+    return naming.classes if by_name else tuple(map(str, range(len(naming.classes))))
+
+
+def _plain(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value
+
+
+def _answered(one: Given, file: ModelFile, name: str, feeds: Mapping[str, Array]) -> Given:
+    """The member as its changed file answers."""
+    return replace(one, file=file, output=file.output(name), values=file.run(name, feeds), votes=False)
+
+
+def _ran(file: ModelFile, output: TensorInfo, feeds: Mapping[str, Array]) -> Array:
+    """The output on the sample rows. Raises ModelFileError where it is not one answer for each row."""
+    rows = len(next(iter(feeds.values())))
+    values = file.run(output.name, feeds)
+    alone = file.run(output.name, {name: array[:1] for name, array in feeds.items()})
+    if not isinstance(values, np.ndarray):
+        raise ModelFileError(f"its output '{output.name}' is no tensor: {output.type}")
+    if values.ndim == 0 or len(values) != rows or alone.ndim == 0 or len(alone) != 1:
+        raise ModelFileError(
+            f"its output '{output.name}' is {list(values.shape)} for {rows} rows and {list(alone.shape)} for one, "
+            "expected [n] or [n, C]"
+        )
+    return values
+
+
+def _always_ones(output: TensorInfo) -> bool:
+    """Whether the dimensions behind the columns are 1 whatever comes in, as far as the file says."""
+    return all(size == 1 or size is None or isinstance(size, str) for size in output.shape[2:])
