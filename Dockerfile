@@ -33,7 +33,8 @@ WORKDIR /models
 VOLUME ["/models"]
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# A first load may take a while: not ready is not unhealthy before the start period is over.
+# Healthy is ready, and ready means serving; a first load may take a while, hence the start period. Set
+# TUTTI_READY_WHEN_EMPTY=true where ensembles come later; what restarts containers should ask /v2/health/live.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['TUTTI_PORT'] + '/v2/health/ready', timeout=2)"]
 ENTRYPOINT ["tutti", "serve"]

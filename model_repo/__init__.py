@@ -43,6 +43,7 @@ from model_repo.manifest import (
     Weighted,
     encode,
 )
+from model_repo.misplaced import misplaced, naming
 from model_repo.paths import external_path, manifest_files, member_files
 from model_repo.repository import Repository
 from model_repo.routes import (
@@ -109,6 +110,8 @@ __all__ = [
     "external_path",
     "manifest_files",
     "member_files",
+    "misplaced",
+    "naming",
     "problems",
     "promote",
     "resolve",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_repo.decoding import MAX_MANIFEST_BYTES, decode
@@ -21,6 +21,7 @@ from model_repo.errors import (
     UnsafePathError,
 )
 from model_repo.manifest import MANIFEST_FILE, Manifest
+from model_repo.misplaced import misnamed
 from model_repo.owner import collect, owned_name
 from model_repo.paths import is_name, open_file, parse_version, reported
 from model_repo.routes import ROUTES_FILE, Aspired, Routes, Stamp, protected, published, resolve
@@ -29,6 +30,15 @@ from model_repo.staging import Staging
 from model_repo.verify import verify, walk
 from model_repo.version import Version
 from model_repo.wording import name_problem
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What an ensemble's folder holds: published versions, ascending, with their manifests' stamps, and the rest."""
+
+    stamps: Mapping[int, Stamp]
+    has_routes: bool
+    misnamed: tuple[str, ...]
 
 
 class Repository:
@@ -47,7 +57,7 @@ class Repository:
 
     def versions(self, name: str) -> list[int]:
         """The published versions, ascending: folders with a canonical number and a manifest."""
-        return list(self._listing(name)[0])
+        return list(self._listing(name).stamps)
 
     def manifest(self, name: str, version: int) -> Manifest:
         """The valid manifest of a version; raises as `open` does."""
@@ -119,13 +129,13 @@ class Repository:
 
     def aspired_of(self, name: str) -> Aspired:
         """What should be served of one ensemble; raises RepositoryError when its folder cannot be read."""
-        stamps, has_routes = self._listing(name)
-        versions = list(stamps)
+        found = self._listing(name)
+        versions = list(found.stamps)
         try:
-            routes = RoutesFile(self.root, name).read() if has_routes else Routes()
+            routes = RoutesFile(self.root, name).read() if found.has_routes else Routes()
         except RepositoryError as error:
-            return Aspired(problem=str(error), available=tuple(versions), stamps=stamps)
-        return replace(resolve(routes, versions), stamps=stamps)
+            return Aspired(problem=str(error), available=tuple(versions), stamps=found.stamps, misnamed=found.misnamed)
+        return replace(resolve(routes, versions), stamps=found.stamps, misnamed=found.misnamed)
 
     def write_routes(self, name: str, routes: Routes, *, expected: Routes) -> None:
         """Replace the routes that `expected` says are there, one generation up.
@@ -187,14 +197,14 @@ class Repository:
                 self._remove(name, version)
             return doomed
 
-    def _listing(self, name: str) -> tuple[dict[int, Stamp], bool]:
-        """The published versions, ascending, with their manifests' stamps, and whether there is a routes file."""
+    def _listing(self, name: str) -> Listing:
         folder = self._folder(name)
         with reported(self.root, f"ensemble {name!r}"), os.scandir(folder) as entries:
             names = [entry.name for entry in entries]
             numbers = sorted(number for number in map(parse_version, names) if number is not None)
             found = ((number, _manifest_stamp(f"{folder}/{number}")) for number in numbers)
-            return {number: stamp for number, stamp in found if stamp is not None}, ROUTES_FILE in names
+            stamps = {number: stamp for number, stamp in found if stamp is not None}
+            return Listing(stamps, ROUTES_FILE in names, misnamed(str(folder), names))
 
     def _folder(self, name: str) -> Path:
         if not is_name(name):

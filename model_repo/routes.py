@@ -67,6 +67,8 @@ class Aspired:
     """Every published version, ascending."""
     stamps: Mapping[int, Stamp] = field(default_factory=dict)
     """Version → its manifest's stamp: another one tells that the version may have come again with other content."""
+    misnamed: tuple[str, ...] = ()
+    """Folders with a manifest whose name is no version's number: not served, and worth a word."""
 
     @property
     def served(self) -> tuple[int, ...]:

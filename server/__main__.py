@@ -23,6 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from litestar import Litestar
 
+from model_repo import misplaced
 from server import logs
 from server.front.frames import App
 from server.front.http_server import HttpServer, http_server
@@ -49,7 +50,7 @@ class StartError(Exception):
 
 
 def main(argv: Sequence[str], announce: Callable[[str], None] = lambda _: None) -> int:
-    """`tutti serve`; `announce` is called with the server's address once every ensemble has been loaded."""
+    """`tutti serve`; `announce` is called with the server's address once every ensemble has been loaded or refused."""
     parser = argparse.ArgumentParser(
         prog="tutti serve",
         description="Serve the ensembles of a model repository. Every flag is also a variable TUTTI_… and a key of "
@@ -67,11 +68,7 @@ def main(argv: Sequence[str], announce: Callable[[str], None] = lambda _: None) 
 def serve(settings: Settings, announce: Callable[[str], None] = lambda _: None) -> int:
     """Serve until a signal comes; returns the exit status. Raises StartError."""
     logs.configure(settings)
-    if not Path(settings.repository).is_dir():
-        raise StartError(
-            f"the model repository '{settings.repository}' is not a folder; "
-            "create it, or publish into it with 'tutti export' or 'tutti publish'"
-        )
+    _check_repository(settings.repository)
     data = _listen(settings.host, settings.port, settings.fronts)
     control = [] if settings.control_port is None else _listen(settings.control_host, settings.control_port)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -154,11 +151,10 @@ class _Process:
 
     async def _announce_when_ready(self) -> None:
         log.info("listening on %s", ", ".join(self._addresses))
-        await self._manager.wait_ready()
+        await self._manager.wait_settled()
         if self._fronts is not None:
             await self._fronts.listening()
-        serving = ", ".join(f"{s.name}/{s.version}" for s in self._manager.servables()) or "no ensemble yet"
-        log.info("ready: %s", serving)
+        self._manager.readiness.announce()
         _tame_collector()
         self._announce(self._addresses[0])
 
@@ -175,6 +171,16 @@ class _Process:
         app, settings = self._app(surface), self._settings
         protocol = self._protocol(app, surface)
         return http_server(app, protocol, settings, max_connections=settings.max_connections)
+
+
+def _check_repository(path: str) -> None:
+    if not Path(path).is_dir():
+        raise StartError(
+            f"the model repository '{path}' is not a folder; "
+            "create it, or publish into it with 'tutti export' or 'tutti publish'"
+        )
+    if (above := misplaced(path)) is not None:
+        raise StartError(above)
 
 
 def _listen(host: str, port: int, fronts: int = 0) -> list[socket.socket]:

@@ -224,6 +224,14 @@ class Metrics:
         while len(retired) > RETIRED_VERSIONS:
             self._drop((ensemble, retired.pop(0)))
 
+    def forget(self, ensemble: str) -> None:
+        """The ensemble is gone: so are all its series."""
+        self._drop((ensemble,))
+        self._retired.pop(ensemble, None)
+        for kept in (self._servables, self._users):
+            for key in [key for key in kept if key[0] == ensemble]:
+                kept.pop(key)
+
     def request(self, ensemble: str, version: str, outcome: str, seconds: float) -> None:
         """Count one prediction request; `ensemble` and `version` are "" where it never reached one."""
         servable = self._servables.get((ensemble, version))
@@ -291,7 +299,7 @@ class Metrics:
 
     def _drop(self, prefix: Labels) -> None:
         for cells in self._cells.values():
-            for labels in [found for found in cells if found[:2] == prefix]:
+            for labels in [found for found in cells if found[: len(prefix)] == prefix]:
                 del cells[labels]
 
 

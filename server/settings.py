@@ -214,6 +214,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ()
 
+    ready_when_empty: Annotated[
+        bool,
+        Meta(
+            description="Whether a server is ready (`/v2/health/ready`) while its repository holds no ensemble. "
+            "Off, so that a volume that is not mounted or a wrong path gets no traffic; on where ensembles come later.",
+        ),
+    ] = False
+    ready_ensembles: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Ensembles that must serve for the server to be ready; names with commas between. "
+            "Empty is every one that is published and not unloaded. Name those that traffic depends on where others "
+            "share the repository: a refused first version of any would take all replicas out of the balancer.",
+        ),
+    ] = ()
+
     drain_delay_s: Annotated[
         float,
         Meta(
@@ -374,11 +390,11 @@ def _from_file(config: str | None) -> Iterator[tuple[str, object]]:
 
 
 def _parsed(setting: Setting, text: str) -> object:
-    """The text of a flag or variable as what msgspec converts; providers are a list of names."""
+    """The text of a flag or variable as what msgspec converts; providers, origins and ensembles are lists."""
     if setting.name == "providers":
         return [{"name": name.strip()} for name in text.split(",") if name.strip()]
-    if setting.name == "cors_origins":
-        return [origin.strip() for origin in text.split(",") if origin.strip()]
+    if setting.name in ("cors_origins", "ready_ensembles"):
+        return [name.strip() for name in text.split(",") if name.strip()]
     if setting.type is bool:
         return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text.lower(), text)
     if type(None) in get_args(setting.type) and text == "":

@@ -8,7 +8,7 @@ from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from server.http.call import Target, target_in
-from server.http.errors import RETRY_AFTER_S
+from server.http.errors import RETRY_AFTER_S, without_paths
 from server.http.metadata import all_servables, model_config, model_metadata, server_metadata, statistics
 from server.http.openapi import error_responses
 from server.http.shapes import AllStatistics, Live, ModelConfig, ModelMetadata, Ready, ServerMetadata
@@ -44,8 +44,9 @@ def v2_routes(manager: Manager) -> list[HTTPRouteHandler]:
 
     @get("/v2/health/ready", sync_to_thread=False, tags=["Health"])
     def ready() -> Response[Ready]:
-        """200 once every ensemble has been loaded or refused; 503 before that and during shutdown."""
-        return _readiness(Ready(ready=manager.ready()))
+        """200 while every ensemble that counts has a version that serves; else 503 and why, also during shutdown."""
+        problem = manager.unready()
+        return _readiness(Ready(ready=not problem, reason=without_paths(problem)))
 
     @get([f"{_MODEL}/ready", f"{_VERSION}/ready"], sync_to_thread=False, tags=["Health"], responses=_MISSING)
     def model_ready(request: Asked) -> Response[Ready]:

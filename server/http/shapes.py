@@ -30,6 +30,8 @@ class Ready(Struct, omit_defaults=True):
 
     ready: bool
     name: str = ""
+    reason: str = ""
+    """Why the server is not ready."""
 
 
 class TensorMetadata(Struct):

@@ -5,44 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 
-from model_repo import Aspired, Repository, RepositoryError
+from model_repo import Aspired, Repository, RepositoryError, naming
 from server.errors import LoadError, NotReady, UnknownEnsemble
 from server.metrics import Metrics
+from server.serving.absences import Absences
+from server.serving.index import IndexEntry, entries
 from server.serving.loader import Loader
+from server.serving.readiness import Readiness
 from server.serving.reconciler import Reconciler
 from server.serving.servable import Servable
 from server.serving.source import Source
 from server.serving.table import NOTHING
 from server.settings import Settings
 
-ABSENT_LOOKS = 3
-"""Looks in a row, each at least a poll interval after the last, that must miss a served version before it is
-let go: a repository that is briefly empty or half-synchronised unloads nothing."""
-
 log = logging.getLogger("tutti.manager")
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """One line of the repository index; `state` as on the wire, `digest` the loaded manifest's sha256."""
-
-    name: str
-    version: int | None
-    state: str
-    reason: str = ""
-    digest: str = ""
-
-
-@dataclass(slots=True)
-class Absence:
-    """How often a served version was missed, and when last (loop's clock, seconds)."""
-
-    looks: int
-    last: float
 
 
 class Manager:
@@ -57,7 +36,11 @@ class Manager:
         self._source = Source(root, settings.poll_interval_s)
         self._reconcilers: dict[str, Reconciler] = {}
         self._unloaded: set[str] = set()
-        self._absences: dict[str, Absence] = {}
+        self.readiness = Readiness(settings, self._reconcilers, self._unloaded)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._present: set[str] = set()
+        """Ensembles that the repository had at the last look."""
+        self._absences = Absences(settings.poll_interval_s)
         self._first_look = asyncio.Event()
         self._closing = False
         self._frozen = False
@@ -75,7 +58,7 @@ class Manager:
         if version is None and label is None and table.stable is not None:
             return table.stable
         if table.stable is None and not table.versions:
-            raise NotReady(self._why_not(reconciler))
+            raise NotReady(self.readiness.why_not(name))
         return table.route(version, label)
 
     def versions(self, name: str) -> list[int]:
@@ -96,24 +79,15 @@ class Manager:
 
     def index(self) -> list[IndexEntry]:
         """Every version that is or was to be served, with its state."""
-        entries = []
-        for name, reconciler in sorted(self._reconcilers.items()):
-            problem = reconciler.aspired.problem
-            if problem or not reconciler.states:
-                entries.append(IndexEntry(name, None, "UNAVAILABLE", problem or self._why_not(reconciler)))
-            entries += [
-                IndexEntry(name, version, state.state, state.reason, reconciler.digest(version))
-                for version, state in sorted(reconciler.states.items())
-            ]
-        return entries
+        return list(entries(self._reconcilers, self.readiness.why_not))
 
-    def ready(self) -> bool:
-        """Whether every ensemble has been loaded or refused once, and the server is not shutting down."""
-        return (
-            self._first_look.is_set() and not self._closing and all(r.settled_once for r in self._reconcilers.values())
-        )
+    def unready(self) -> str:
+        """Why the server is not ready: an ensemble that counts does not serve, or it shuts down; "" where it is."""
+        if self._closing:
+            return "the server is shutting down"
+        return self.readiness.problem() if self._first_look.is_set() else "the repository is being looked at"
 
-    async def wait_ready(self) -> None:
+    async def wait_settled(self) -> None:
         """Return when every ensemble of the first look has been loaded or refused."""
         await self._first_look.wait()
         await asyncio.gather(*(reconciler.settled(1) for reconciler in self._reconcilers.values()))
@@ -132,11 +106,12 @@ class Manager:
         """
         self._unloaded.discard(name)
         aspired = await asyncio.to_thread(self._repository.aspired)
-        if name not in aspired:
+        if name not in aspired or not _is_something(aspired[name]):
             raise self._unknown(name)
+        self._present.add(name)
         reconciler = self._reconciler(name)
         reconciler.forgive()
-        self._absences.pop(name, None)
+        self._absences.seen(name)
         await reconciler.settled(reconciler.aspire(aspired[name]))
         if (error := reconciler.failure()) is not None:
             raise error
@@ -169,10 +144,12 @@ class Manager:
             self._report(str(error))
             return
         self._report("")
-        for name in sorted(aspired.keys() | self._reconcilers.keys()):
+        self._present = {name for name, found in aspired.items() if _is_something(found)}
+        for name in sorted(self._present | self._reconcilers.keys()):
             self._aspire(name, aspired.get(name, NOTHING))
+            self._forget_if_gone(name)
         self._first_look.set()
-        if not self._frozen and self.ready():
+        if not self._frozen and all(reconciler.settled_once for reconciler in self._reconcilers.values()):
             self._frozen = True
             await self._loader.settle_memory()
 
@@ -189,8 +166,10 @@ class Manager:
 
     def _aspire(self, name: str, aspired: Aspired) -> None:
         if name in self._unloaded:
+            self._absences.seen(name) if name in self._present else self._absences.missed(name)
             return
         reconciler = self._reconciler(name)
+        self._misnamed(reconciler, aspired)
         if aspired.problem:
             aspired = self._despite(reconciler, aspired)
         elif self._vanished(reconciler, aspired):
@@ -207,37 +186,65 @@ class Manager:
         if before.problem != aspired.problem:
             log.error("'%s': %s; what is served stays", reconciler.name, aspired.problem)
         wanted = aspired if before is NOTHING else before
-        return replace(wanted, problem=aspired.problem, stamps=aspired.stamps)
+        return replace(wanted, problem=aspired.problem, stamps=aspired.stamps, misnamed=aspired.misnamed)
 
     def _vanished(self, reconciler: Reconciler, aspired: Aspired) -> bool:
         """Whether the serving version is missing from the repository, but not for long enough to believe it."""
         stable = reconciler.table.stable
         if stable is None or stable.version in aspired.available:
-            self._absences.pop(reconciler.name, None)
+            self._absences.seen(reconciler.name)
             return False
         if aspired.stable is not None and aspired.stable > stable.version:
             return False  # replaced by a newer one: nothing is lost
-        now = monotonic()
-        absence = self._absences.get(reconciler.name)
-        if absence is None:
-            absence = self._absences[reconciler.name] = Absence(0, now - self._settings.poll_interval_s)
+        if reconciler.name not in self._absences:
             log.warning(
                 "'%s' version %d is no longer in the repository; it goes on serving", stable.name, stable.version
             )
-        if now - absence.last >= 0.9 * self._settings.poll_interval_s:
-            absence.looks, absence.last = absence.looks + 1, now
-        return absence.looks < ABSENT_LOOKS
+        return not self._absences.missed(reconciler.name)
+
+    def _misnamed(self, reconciler: Reconciler, aspired: Aspired) -> None:
+        """Say once of each folder that it is not served for its name."""
+        for folder in set(aspired.misnamed) - set(reconciler.aspired.misnamed):
+            log.warning("'%s': %s", reconciler.name, naming(folder))
 
     def _reconciler(self, name: str) -> Reconciler:
         found = self._reconcilers.get(name)
         if found is None:
             assert self._owner is not None, "the manager is not running: this is a bug"
             found = Reconciler(
-                name, self._loader, self._metrics, self._owner, keep_previous=self._settings.keep_previous
+                name,
+                self._loader,
+                self._metrics,
+                self._owner,
+                keep_previous=self._settings.keep_previous,
+                on_settled=self._settled,
             )
             self._reconcilers[name] = found
-            self._owner.create_task(found.run(), name=f"reconcile {name}")
+            self._tasks[name] = self._owner.create_task(found.run(), name=f"reconcile {name}")
         return found
+
+    def _settled(self, name: str) -> None:
+        """What was last asked of the ensemble has been brought about, or a version that it had is freed."""
+        self.readiness.changed()
+        if not self._closing:
+            self._forget_if_gone(name)
+
+    def _forget_if_gone(self, name: str) -> None:
+        """Let go of an ensemble that the repository no longer has and that holds nothing any more: names may come
+        and go without end. Whoever asks for it is told that it is unknown.
+        """
+        reconciler = self._reconcilers.get(name)
+        if name in self._present or reconciler is None or not reconciler.idle:
+            return
+        if name in self._unloaded and not self._absences.believed(name):
+            return  # were it back in a moment, it would be loaded
+        del self._reconcilers[name]
+        self._tasks.pop(name).cancel()
+        self._unloaded.discard(name)
+        self._absences.seen(name)
+        self._metrics.forget(name)
+        log.info("'%s' is gone from the repository", name)
+        self.readiness.changed()
 
     def _known(self, name: str) -> Reconciler:
         found = self._reconcilers.get(name)
@@ -249,15 +256,6 @@ class Manager:
         names = ", ".join(sorted(self._reconcilers)) or "none"
         return UnknownEnsemble(f"unknown ensemble '{name}'; there are: {names}")
 
-    def _why_not(self, reconciler: Reconciler) -> str:
-        if reconciler.name in self._unloaded:
-            return f"ensemble '{reconciler.name}' was unloaded through the control API"
-        if (error := reconciler.failure()) is not None:
-            return f"ensemble '{reconciler.name}' has no version that serves: {error}"
-        if not reconciler.settled_once:
-            return f"ensemble '{reconciler.name}' is loading"
-        return f"ensemble '{reconciler.name}' has no version that serves: none is published"
-
     def _report(self, trouble: str) -> None:
         """Say once when the repository cannot be read, and once when it can again."""
         self._metrics.cell("tutti_repository_stale").value = 1.0 if trouble else 0.0
@@ -268,3 +266,8 @@ class Manager:
             log.error("the repository cannot be read, what is served stays: %s", trouble)
         else:
             log.info("the repository can be read again")
+
+
+def _is_something(aspired: Aspired) -> bool:
+    """Whether the folder is an ensemble at all: it has versions, trouble, or a folder with another name than theirs."""
+    return bool(aspired.available or aspired.problem or aspired.misnamed)

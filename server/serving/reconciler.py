@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,7 +48,14 @@ class Reconciler:
     """One ensemble's versions. `run` is its only task; everything else is called on the same loop."""
 
     def __init__(
-        self, name: str, loader: Loader, metrics: Metrics, owner: asyncio.TaskGroup, *, keep_previous: int
+        self,
+        name: str,
+        loader: Loader,
+        metrics: Metrics,
+        owner: asyncio.TaskGroup,
+        *,
+        keep_previous: int,
+        on_settled: Callable[[str], None],
     ) -> None:
         self.name = name
         self.table = Table(name)
@@ -57,6 +65,7 @@ class Reconciler:
         self._metrics = metrics
         self._owner = owner
         self._keep_previous = keep_previous
+        self._on_settled = on_settled
         self._aspired = NOTHING
         self._ready: dict[int, Servable] = {}
         self._replaced: list[Servable] = []
@@ -113,6 +122,7 @@ class Reconciler:
             async with self._settled:
                 self._done = asked
                 self._settled.notify_all()
+            self._on_settled(self.name)
 
     async def _reconcile(self) -> None:
         while (version := await self._next()) is not None:
@@ -288,6 +298,7 @@ class Reconciler:
         if state is not None and state.state == "UNLOADING":  # it may be loading again already
             self.states[servable.version] = VersionState("UNAVAILABLE", "unloaded")
         self._forget()
+        self._on_settled(self.name)
 
     def _forget(self) -> None:
         """Drop the oldest unavailable versions from the index."""
@@ -295,6 +306,13 @@ class Reconciler:
         for version in gone[:-REMEMBERED_VERSIONS]:
             self.states.pop(version)
             self._failures.pop(version, None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was asked is done and no version is loaded or draining."""
+        # A task that frees is among those that retire until it has ended: it may be the one that asks.
+        busy = any(task is not asyncio.current_task() for task in self._retiring)
+        return self._done >= self._asked and not self._ready and not busy
 
     def has_failures(self) -> bool:
         """Whether a version was refused: its files may have been mended since."""

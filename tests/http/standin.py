@@ -219,8 +219,8 @@ class Manager:
         ]  # fmt: skip
         return [*entries, *(IndexEntry(name, 1, "UNAVAILABLE", why) for name, why in sorted(self.broken.items()))]
 
-    def ready(self) -> bool:
-        return self.is_ready
+    def unready(self) -> str:
+        return "" if self.is_ready else "ensemble 'digits' is loading"
 
     def ensemble_ready(self, name: str, version: int | None = None) -> bool:
         return (

@@ -126,7 +126,8 @@ def test_readiness_follows_the_manager() -> None:
         assert get(served, "/v2/health/ready").json() == {"ready": True}
         manager.is_ready = False
         response = get(served, "/v2/health/ready")
-        assert (response.status_code, response.json()) == (503, {"ready": False})
+        assert response.status_code == 503
+        assert response.json() == {"ready": False, "reason": "ensemble 'digits' is loading"}
         assert int(response.headers["retry-after"]) >= 1
         assert get(served, "/v2/health/live").status_code == 200
         assert get(served, "/v2/models/digits/ready").json() == {"ready": True, "name": "digits"}
