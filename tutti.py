@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (error.name or "").split(".")[0] in ("server", "exporter", "model_repo", "loadtest"):
             raise  # ours: a bug, not a missing extra
         extra = "loadtest" if words[0] == "loadtest" else "export"
-        print(f"tutti {words[0]}: needs the package '{error.name}': pip install 'tutti[{extra}]'", file=sys.stderr)
+        print(f"tutti {words[0]}: needs the package '{error.name}': {_install(extra)}", file=sys.stderr)
         return 2
     try:
         run = demo if words[0] == "demo" else module.main
@@ -115,9 +115,15 @@ def _usage() -> str:
 
 
 def _version() -> str:
-    from importlib.metadata import version
+    from model_repo.distribution import version
 
-    return version("tutti")
+    return version()
+
+
+def _install(extra: str) -> str:
+    from model_repo.distribution import install_extra
+
+    return install_extra(extra)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from exporter.options import Options
 from exporter.recipe import DEFAULT_PRESET, PRESETS, read_recipe
 from exporter.schema import recipe_schema
 from model_repo import RepositoryError
+from model_repo.distribution import install_extra
 
 if TYPE_CHECKING:
     from exporter.pipeline import Exported
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         package = (error.name or "").split(".")[0]
         if package in OURS:
             raise  # a bug, not a missing extra
-        print(f"tutti export: needs the package '{package}': pip install 'tutti[export]'", file=sys.stderr)
+        print(f"tutti export: needs the package '{package}': {install_extra('export')}", file=sys.stderr)
         return 2
     except AcceptanceError as error:
         print(f"tutti export: {error}", file=sys.stderr)

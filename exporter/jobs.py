@@ -20,6 +20,7 @@ from exporter.families.base import Device, Extended, ExtraGraph, Family, Group, 
 from exporter.inference import Graph
 from exporter.parity import Answer, Parity, check_parity
 from exporter.sweep import Sweep
+from model_repo.distribution import NAME
 from model_repo.manifest import Kind
 
 FINAL = -1
@@ -28,7 +29,7 @@ FINAL = -1
 SWEEP_ROWS = 33
 """Real rows of the parity sweep for a fold's member; the published member's takes all fusion rows."""
 
-LIBRARIES = ("tutti", "torch", "scikit-learn", "lightgbm", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript",
+LIBRARIES = (NAME, "torch", "scikit-learn", "lightgbm", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript",
              "skl2onnx", "onnxmltools", "tokenizers", "numpy")  # fmt: skip
 
 

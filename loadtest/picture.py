@@ -12,6 +12,7 @@ from loadtest.errors import ScenarioError
 from loadtest.outcome import Outcome
 from loadtest.record import Sample
 from loadtest.report import Report
+from model_repo.distribution import install_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ScenarioError("--out draws a picture with matplotlib: pip install 'tutti[loadtest]'") from error
+        raise ScenarioError(f"--out draws a picture with matplotlib: {install_extra('loadtest')}") from error
 
 
 def draw(report: Report, sample: Sample, path: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from model_repo import distribution
 from tutti import COMMANDS, main
+
+ROOT = Path(__file__).parent.parent
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -64,3 +70,30 @@ def test_a_wrong_call_gets_one_line(words: list[str], message: str) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_hint_installs_the_other_project_of_the_name() -> None:
+    described = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert described["name"] == distribution.NAME == "tutti-serve"
+    assert distribution.install_extra("export") == "pip install 'tutti-serve[export]'"
+    assert set(described["optional-dependencies"]) >= {"export", "loadtest"}, "what hints name"
+    folders = [ROOT / name for name in ("docs", "model_repo", "server", "exporter", "loadtest")]
+    found = [*ROOT.iterdir(), *(path for folder in folders for path in folder.rglob("*"))]
+    sources = [
+        path for path in found if path.suffix in (".py", ".md", ".toml") or path.name in ("Makefile", "Dockerfile")
+    ]
+    for path in sources:
+        text = path.read_text(encoding="utf-8")
+        assert "tutti[" not in text, path
+        assert not re.search(r"install ['\"]?tutti(?!-serve)\b", text), path
+        assert 'version("tutti")' not in text, path
+
+
+def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tutti {distribution.version()}\n"
+
+
+def test_source_that_is_not_installed_has_a_version_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribution, "NAME", "a-name-that-nothing-is-installed-under")
+    assert distribution.version() == "0+unknown"

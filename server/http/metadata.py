@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from model_repo import distribution
 from server.errors import NotReady, UnknownVersion
 from server.http.shapes import (
     BatchStatistics,
@@ -50,7 +50,7 @@ MAX_CLASSES_SHOWN = 1000
 
 def server_metadata() -> ServerMetadata:
     """The server's name, release and extensions."""
-    return ServerMetadata("tutti", importlib.metadata.version("tutti"), EXTENSIONS)
+    return ServerMetadata("tutti", distribution.version(), EXTENSIONS)
 
 
 def model_metadata(servable: Servable, signature: Signature, manager: Manager) -> ModelMetadata:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
@@ -12,6 +11,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import OpenAPIMediaType, Operation, PathItem, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
+from model_repo import distribution
 from server.http.shapes import ErrorBody
 
 ERRORS = {
@@ -42,7 +42,7 @@ def openapi_config() -> OpenAPIConfig:
     """The document at `/schema` and `/schema/openapi.json`; no page that would load scripts from elsewhere."""
     return OpenAPIConfig(
         title="Tutti",
-        version=importlib.metadata.version("tutti"),
+        version=distribution.version(),
         description="Online inference with versioned, hot-swappable ensembles of ONNX models.",
         path="/schema",
         render_plugins=[JsonRenderPlugin(path="/openapi.json")],

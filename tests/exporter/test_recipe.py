@@ -181,7 +181,7 @@ def test_a_missing_training_library_is_named_with_its_extra(tmp_path: Path) -> N
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 2, found.stderr
-    assert "tutti export: needs the package 'sklearn': pip install 'tutti[export]'" in found.stderr
+    assert "tutti export: needs the package 'sklearn': pip install 'tutti-serve[export]'" in found.stderr
 
 
 @pytest.mark.parametrize(
