@@ -33,7 +33,7 @@ def input_problems(inputs: Sequence[Input]) -> Iterator[str]:
     for entry in inputs:
         if not is_name(entry.name):
             yield name_problem("input", entry.name)
-        for problem in (*_shape(entry), *_image(entry), *_text(entry)):
+        for problem in (*_shape(entry), *_image(entry), *_text(entry), *_missing(entry)):
             yield f"input {entry.name!r}: {problem}"
 
 
@@ -45,6 +45,11 @@ def _shape(entry: Input) -> Iterator[str]:
         yield f"shape has {len(shape)} dimensions, the limit is {MAX_DIMENSIONS}"
     if any(size == 0 or size > MAX_DIMENSION for size in shape):
         yield f"shape is {list(shape)}, expected dimensions of 1 to {MAX_DIMENSION}, or -1 where they vary"
+
+
+def _missing(entry: Input) -> Iterator[str]:
+    if entry.missing == "nan" and not entry.datatype.startswith("FP"):
+        yield f"missing is nan, {entry.datatype} has none; expected FP16, FP32 or FP64"
 
 
 def _image(entry: Input) -> Iterator[str]:

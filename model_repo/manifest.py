@@ -69,6 +69,8 @@ class Input(_Closed, frozen=True, kw_only=True):
     shape: tuple[Dimension, ...]
     image: ImageInput | None = None
     text: TextInput | None = None
+    missing: Literal["nan", "refuse"] = "refuse"
+    """Whether JSON may say of a float that it is missing, with null or NaN: only where every member takes NaN."""
 
 
 class Tokenizer(_Closed, frozen=True, kw_only=True):

@@ -116,10 +116,34 @@ def without_paths(text: str) -> str:
 
 
 def from_msgspec(error: msgspec.ValidationError, root: str = "") -> MalformedRequest:
-    """msgspec's ``Expected `int`, got `str` - at `$.shape[1]` `` as ``shape[1]: expected int, got str``."""
+    """msgspec's ``Expected `int`, got `str` - at `$.shape[1]` `` as `shape[1]: expected a whole number, got text`."""
     message, _, path = str(error).partition(" - at `$")
     field = (root + path.rstrip("`")).lstrip(".") or "body"
-    return MalformedRequest(f"{field}: {message[:1].lower()}{message[1:].replace('`', '')}")
+    return MalformedRequest(f"{field}: {_in_words(message)}")
+
+
+_WORDS = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list",
+    "object": "an object", "null": "null",
+}  # fmt: skip
+_GIVEN = {**_WORDS, "float": "a decimal number"}
+_SENTENCES = {
+    "Object missing required field ": "the field {} is missing",
+    "Object contains unknown field ": "unknown field {}",
+}
+
+
+def _in_words(message: str) -> str:
+    """msgspec's sentence without the names that Python has for what JSON holds."""
+    for beginning, sentence in _SENTENCES.items():
+        if message.startswith(beginning):
+            return sentence.format(shown(message.removeprefix(beginning).strip("`")))
+    found = re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", message)
+    if found is None:
+        return message[:1].lower() + message[1:].replace("`", "")
+    kinds = [kind for kind in found[1].split(" | ") if kind != "null"]  # which is as if absent
+    expected = " or ".join([_WORDS.get(kind, kind) for kind in kinds])
+    return f"expected {expected}, got {_GIVEN.get(found[2], found[2])}"
 
 
 def _retry_after(error: ServerError, status: int) -> Headers:

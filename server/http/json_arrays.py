@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -11,6 +11,7 @@ import orjson
 from msgspec import Raw
 
 from server.errors import MalformedRequest
+from server.http import lenient
 from server.http.errors import from_msgspec
 from server.http.limits import MAX_DIMENSIONS
 from server.http.numbers import many
@@ -22,12 +23,13 @@ WIDE = 256
 """Numbers in a row up to which the rows of a batch are encoded together."""
 _WHITESPACE = b" \t\r\n"
 _SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
+_MISSING: Any = float | None | Literal["NaN", "Infinity", "-Infinity"]
 _encoder = msgspec.json.Encoder()
 
 
 @cache
 def _decoder(scalar: str, depth: int) -> msgspec.json.Decoder[list[Any]]:
-    kind: Any = _SCALARS[scalar]
+    kind: Any = _MISSING if scalar == "missing" else _SCALARS[scalar]
     for _ in range(depth):
         kind = list[kind]
     return msgspec.json.Decoder(kind)
@@ -55,11 +57,12 @@ def _head(raw: Raw | bytes) -> bytes:
     return head
 
 
-def array_of(raw: Raw | bytes, kind: Datatype, field: str) -> Array:
+def array_of(raw: Raw | bytes, kind: Datatype, field: str, *, missing: bool = False) -> Array:
     """The array written as JSON, flat or nested, in the shape it is nested.
 
     Every scalar must be of the datatype's own kind: no strings for numbers, no 1.0 for integers, no 0 for booleans.
-    Raises MalformedRequest with the path of what is wrong.
+    Where floats may be `missing`, null and NaN are NaN, and Infinity and -Infinity what they say, as literals or as
+    strings. Raises MalformedRequest with the path of what is wrong.
     """
     depth = depth_of(raw)
     if not 1 <= depth <= MAX_DIMENSIONS:
@@ -67,8 +70,13 @@ def array_of(raw: Raw | bytes, kind: Datatype, field: str) -> Array:
         raise MalformedRequest(f"{field}: {given} given, expected an array of {kind.name}")
     if depth == 1 and len(memoryview(raw)) > LONG and (flat := many(bytes(raw), kind)) is not None:
         return flat
-    values = decode(_decoder(kind.scalar, depth), raw, field)
+    try:
+        values = decode(_decoder(kind.scalar, depth), raw, field)
+    except MalformedRequest as error:
+        values = _with_missing(bytes(raw), kind, depth, field, error, allowed=missing)
     if kind.scalar == "str":
+        if lenient.has_literals(bytes(raw)):
+            raise MalformedRequest(f"{field}: NaN or Infinity given among texts, expected strings in quotes")
         return _strings(values, depth, field)
     try:
         with np.errstate(over="raise"):
@@ -79,8 +87,45 @@ def array_of(raw: Raw | bytes, kind: Datatype, field: str) -> Array:
         raise MalformedRequest(f"{field}: nested arrays differ in length") from error
 
 
-def decode(decoder: msgspec.json.Decoder[Any], raw: Raw | bytes | memoryview, field: str) -> Any:
-    """What `decoder` makes of `raw`; MalformedRequest that begins with the field for anything it may raise."""
+def _with_missing(
+    raw: bytes, kind: Datatype, depth: int, field: str, error: MalformedRequest, *, allowed: bool
+) -> list[Any]:
+    """The numbers with None and words among them, where that is all that was wrong and it is allowed."""
+    path = str(error).partition(": ")[0]
+    if kind.scalar != "float":
+        if lenient.has_literals(raw):
+            raise MalformedRequest(f"{path}: NaN or Infinity given, {kind.name} has none") from error
+        raise error
+    try:
+        found: list[Any] = decode(_decoder("missing", depth), lenient.as_words(raw), field)
+    except MalformedRequest as other:
+        raise (other if lenient.has_literals(raw) else error) from None
+    if not allowed:
+        raise MalformedRequest(
+            f"{path}: {_first_missing(found)} given, expected a number; "
+            "the ensemble does not say that this input takes missing ones"
+        ) from error
+    return found
+
+
+def _first_missing(values: list[Any]) -> str:
+    """The first null or word, as it was written; '' where there is none."""
+    for value in values:
+        if isinstance(value, list):
+            if found := _first_missing(value):
+                return found
+        elif not isinstance(value, float):
+            return value or "null"
+    return ""
+
+
+def decode(
+    decoder: msgspec.json.Decoder[Any], raw: Raw | bytes | memoryview, field: str, *, strict: bool = False
+) -> Any:
+    """What `decoder` makes of `raw`; MalformedRequest that begins with the field for anything it may raise.
+
+    Unless `strict`, what is no JSON is looked at again (`lenient`).
+    """
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
@@ -88,6 +133,8 @@ def decode(decoder: msgspec.json.Decoder[Any], raw: Raw | bytes | memoryview, fi
     except msgspec.DecodeError as error:
         if not len(memoryview(raw)):
             raise MalformedRequest(f"{field or 'body'}: is empty, expected JSON") from error
+        if not strict and (plain := lenient.as_json(bytes(raw))) is not None:
+            return decode(decoder, plain, field, strict=True)
         raise MalformedRequest(f"{field or 'body'}: {_lower(str(error))}") from error
     except UnicodeDecodeError as error:
         raise MalformedRequest(f"{field or 'body'}: JSON is not UTF-8") from error
@@ -118,6 +165,17 @@ def row_texts(array: Array) -> list[bytes] | None:
     return text(flat)[2:-2].split(b"],[")
 
 
+def row_values(array: Array) -> list[bytes]:
+    """Each row of `[n, …]` as one JSON value: a number or a string of `[n]`, else an array."""
+    if array.dtype.hasobject:
+        return list(map(_encoder.encode, array.tolist()))
+    if array.ndim > 2 or not array.size:
+        return [text(row) for row in array]
+    if array.ndim == 1:
+        return text(array)[1:-1].split(b",")
+    return [b"[%b]" % row for row in text(array)[2:-2].split(b"],[")]
+
+
 def _strings(values: list[Any], depth: int, field: str) -> Array:
     array = np.array(values, object)
     if array.ndim != depth:
@@ -138,7 +196,7 @@ def _first_outside(values: list[Any], least: float, most: float) -> str:
         if isinstance(value, list):
             if found := _first_outside(value, least, most):
                 return f"[{index}]{found}"
-        elif not least <= value <= most:
+        elif isinstance(value, int | float) and not least <= value <= most:
             return f"[{index}] {str(value)[:40]}"
     return ""
 

@@ -91,6 +91,7 @@ def model_metadata(servable: Servable, signature: Signature, manager: Manager) -
             members=members,
             detectors=detectors,
             ood_threshold=manifest.ood_threshold,
+            missing=[each.name for each in manifest.inputs if each.missing == "nan"],
             extras=[extra.name for extra in manifest.extras],
             labels=dict(manager.labels(servable.name)),
             default_outputs=list(ensemble.default_outputs),

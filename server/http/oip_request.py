@@ -11,7 +11,9 @@ from server.errors import InvalidTensor, MalformedRequest
 from server.http import templates
 from server.http.errors import shown
 from server.http.json_arrays import array_of, decode
+from server.http.lenient import MARK
 from server.http.limits import MAX_TENSORS, MAX_TIMEOUT_S, Limits
+from server.http.raw_request import decode_raw
 from server.http.request import InferRequest, in_order
 from server.http.signature import InputTensor, Signature, WantedOutput
 from server.http.tensors import Array, check_shape, cut, datatype, from_bytes
@@ -39,10 +41,10 @@ class OutputHead(Struct):
 
 
 class InferHead(Struct):
-    """The request's JSON. Unknown fields are passed over, as the protocol's extensions need."""
+    """The request's JSON. Unknown fields are passed over, as the protocol's extensions need; null is as if absent."""
 
     inputs: list[TensorHead]
-    id: str = ""
+    id: str | None = ""
     parameters: Parameters | None = None
     outputs: list[OutputHead] | None = None
 
@@ -53,10 +55,12 @@ _decoder = msgspec.json.Decoder(InferHead)
 def decode_request(body: bytes, header_length: int | None, signature: Signature, limits: Limits) -> InferRequest:
     """The request in `body`, checked against the ensemble's inputs.
 
-    `header_length` is the length of the JSON part, None where the body is all JSON. Raises MalformedRequest,
-    InvalidTensor or TooLarge, each with the field's path. What it was like but for its numbers is remembered
-    (`templates`). Any thread.
+    `header_length` is the length of the JSON part, None where the body is all JSON, 0 where it is all tensor. Raises
+    MalformedRequest, InvalidTensor or TooLarge, each with the field's path. What it was like but for its numbers is
+    remembered (`templates`). Any thread.
     """
+    if header_length == 0:
+        return decode_raw(body, signature, limits)
     json, raw = _parts(body, header_length)
     head: InferHead = decode(_decoder, json, "")
     _check_counts(head)
@@ -69,7 +73,9 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature,
     else:
         wanted, outputs = signature.default_wanted[binary], signature.default_outputs
     rows = next(iter(feeds.values())).shape[0]
-    request = InferRequest(feeds, rows, outputs, wanted, head.id, _timeout(parameters))
+    if head.id and MARK in head.id:
+        raise MalformedRequest("id: NaN or Infinity given, expected text")
+    request = InferRequest(feeds, rows, outputs, wanted, head.id or "", _timeout(parameters))
     if len(head.inputs) == 1:
         data = head.inputs[0].data
         if header_length is None and not isinstance(data, UnsetType):
@@ -110,8 +116,6 @@ def header_length_of(value: str | None, body_length: int) -> int | None:
     if not (value.isascii() and value.isdigit() and len(value) <= 18):
         raise MalformedRequest(f"Inference-Header-Content-Length: {shown(value)} is no number of bytes")
     length = int(value)
-    if length == 0:
-        raise MalformedRequest("Inference-Header-Content-Length: 0 given, but the JSON part cannot be left out")
     if length > body_length:
         raise MalformedRequest(f"Inference-Header-Content-Length: {length} given, the body has {body_length} bytes")
     return length
@@ -160,14 +164,14 @@ def _binary_size(tensor: TensorHead, field: str, raw: memoryview) -> int | None:
     parameters = tensor.parameters
     if not parameters:
         return None
-    if SHARED_MEMORY in parameters:
+    if parameters.get(SHARED_MEMORY) is not None:
         raise MalformedRequest(f"{field}.parameters.{SHARED_MEMORY}: shared memory is not offered; send the data")
     size = parameters.get("binary_data_size")
     if size is None:
         return None
     if type(size) is not int or size < 0:
         raise MalformedRequest(f"{field}.parameters.binary_data_size: {_given(size)} given, expected a number of bytes")
-    if tensor.data is not UNSET:
+    if not _absent(tensor.data):
         raise MalformedRequest(f"{field}: has both 'data' and parameters.binary_data_size")
     if not raw and size:
         raise MalformedRequest(
@@ -178,9 +182,10 @@ def _binary_size(tensor: TensorHead, field: str, raw: memoryview) -> int | None:
 
 
 def _from_json(tensor: TensorHead, declared: InputTensor, elements: int, field: str) -> Array:
-    if isinstance(tensor.data, UnsetType):
+    if _absent(tensor.data):
         raise MalformedRequest(f"{field}: has neither 'data' nor parameters.binary_data_size")
-    array = array_of(tensor.data, declared.kind, f"{field}.data")
+    assert not isinstance(tensor.data, UnsetType)
+    array = array_of(tensor.data, declared.kind, f"{field}.data", missing=declared.missing)
     if array.ndim == 1 and array.size == elements:
         return array.reshape(tensor.shape)
     if array.size != elements:
@@ -191,6 +196,10 @@ def _from_json(tensor: TensorHead, declared: InputTensor, elements: int, field: 
     if list(array.shape) != tensor.shape:
         raise MalformedRequest(f"{field}.data: nested as {cut(array.shape)}, shape says {cut(tensor.shape)}")
     return array
+
+
+def _absent(data: Raw | UnsetType) -> bool:
+    return isinstance(data, UnsetType) or bytes(memoryview(data)[:5]) == b"null"
 
 
 def _count(number: int, scalar: str) -> str:
@@ -211,9 +220,11 @@ def _wanted(heads: list[OutputHead], binary: bool, signature: Signature) -> tupl
 
 def _wanted_output(parameters: Parameters, name: str, binary: bool, signature: Signature, field: str) -> WantedOutput:
     tensor = signature.outputs[name]
-    if SHARED_MEMORY in parameters:
+    if parameters.get(SHARED_MEMORY) is not None:
         raise MalformedRequest(f"{field}.parameters.{SHARED_MEMORY}: shared memory is not offered")
-    classes = parameters.get("classification", 0)
+    classes = parameters.get("classification")
+    if classes is None:
+        classes = 0
     if type(classes) is not int or classes < 0:
         raise MalformedRequest(
             f"{field}.parameters.classification: {_given(classes)} given, expected a number of classes"
@@ -224,7 +235,9 @@ def _wanted_output(parameters: Parameters, name: str, binary: bool, signature: S
 
 
 def _flag(parameters: Parameters, name: str, field: str, *, default: bool) -> bool:
-    value = parameters.get(name, default)
+    value = parameters.get(name)
+    if value is None:
+        return default
     if not isinstance(value, bool):
         raise MalformedRequest(f"{field}.{name}: {_given(value)} given, expected true or false")
     return value
@@ -232,7 +245,9 @@ def _flag(parameters: Parameters, name: str, field: str, *, default: bool) -> bo
 
 def _timeout(parameters: Parameters) -> float | None:
     """Seconds of the `timeout` parameter, which is in microseconds as Triton's; None and 0 leave it to the ensemble."""
-    value = parameters.get("timeout", 0)
+    value = parameters.get("timeout")
+    if value is None:
+        return None
     if type(value) is not int or value < 0:
         raise MalformedRequest(f"parameters.timeout: {_given(value)} given, expected whole microseconds from 0")
     return min(value / 1e6, MAX_TIMEOUT_S) if value else None

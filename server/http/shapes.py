@@ -78,6 +78,8 @@ class EnsembleMetadata(Struct, omit_defaults=True):
     detectors: list[DetectorMetadata] = field(default_factory=list)
     ood_threshold: float | None = None
     """`in_distribution` is an `ood_score` of at most this."""
+    missing: list[str] = field(default_factory=list)
+    """Inputs whose numbers may be missing: null or NaN in JSON."""
     extras: list[str] = field(default_factory=list)
     """Outputs given only to requests that name them."""
     digest: str = ""

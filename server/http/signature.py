@@ -37,6 +37,8 @@ class InputTensor:
     row: list[int] | None
     """A row's dimensions, where none of them may vary."""
     row_elements: int
+    missing: bool = False
+    """Floats may be missing: null, NaN and infinities in JSON are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ def _input(declared: Input) -> InputTensor:
         text=declared.text,
         row=None if -1 in row else list(row),
         row_elements=prod(row),
+        missing=declared.missing == "nan",
     )
 
 

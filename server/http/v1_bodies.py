@@ -13,6 +13,7 @@ from server.errors import MalformedRequest, TooLarge, UnsupportedMedia
 from server.http import images
 from server.http.errors import shown
 from server.http.json_arrays import decode
+from server.http.lenient import BOM
 from server.http.limits import Limits
 from server.http.signature import InputTensor, Signature
 from server.http.tensors import Array, check_shape, object_array, text_of
@@ -20,6 +21,8 @@ from server.http.tensors import Array, check_shape, object_array, text_of
 IMAGES_AT_FULL_SIZE = 8
 """Images of one request that may be as large as the limit; with more rows each may be smaller in proportion,
 so that a small body of highly compressed images cannot keep a thread busy for minutes."""
+_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_WRAPPING = b" \t\r\n"
 CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -53,7 +56,7 @@ def text_row(body: bytes, parameters: str, signature: Signature, limits: Limits)
             f"Content-Type: text/plain given, input '{only.name}' of '{signature.ensemble}' takes no text"
         )
     _check_charset(parameters)
-    text = text_of(body, "body")
+    text = text_of(body.removeprefix(BOM), "body")
     if len(text) > only.text.max_chars:
         raise TooLarge(f"body: {len(text)} characters given, input '{only.name}' takes {only.text.max_chars}")
     row = object_array([text]).reshape([1] * len(only.shape))
@@ -94,8 +97,10 @@ def _check_charset(parameters: str) -> None:
 
 
 def _bytes_of(row: Raw, field: str) -> bytes:
+    """The bytes of base64 in either alphabet (RFC 4648), wrapped or not, padded or not."""
     value: Base64 = decode(_base64, row, field)
     try:
-        return base64.b64decode(value.b64, validate=True)
+        text = value.b64.encode("ascii").translate(_ALPHABET, _WRAPPING).rstrip(b"=")
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedRequest(f"{field}.b64: is not base64") from error

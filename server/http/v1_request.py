@@ -21,11 +21,11 @@ SIGNATURES = ("", "serving_default")
 
 
 class PredictHead(Struct):
-    """The body; exactly one of `instances` and `inputs`. Unknown fields are passed over."""
+    """The body; exactly one of `instances` and `inputs`. Unknown fields are passed over; null is as if absent."""
 
     instances: Raw | UnsetType = UNSET
     inputs: Raw | UnsetType = UNSET
-    signature_name: str = ""
+    signature_name: str | None = ""
 
 
 _head = msgspec.json.Decoder(PredictHead)
@@ -54,15 +54,20 @@ def decode_predict(body: bytes, content_type: str | None, signature: Signature, 
 
 def _from_json(body: bytes, signature: Signature, limits: Limits) -> InferRequest:
     head: PredictHead = decode(_head, body, "")
-    if head.signature_name not in SIGNATURES:
+    if head.signature_name and head.signature_name not in SIGNATURES:
         raise InvalidTensor(f"signature_name: {shown(head.signature_name)} given, there is only 'serving_default'")
-    if not isinstance(head.instances, UnsetType):
-        if head.inputs is not UNSET:
+    instances, inputs = _given(head.instances), _given(head.inputs)
+    if instances is not None:
+        if inputs is not None:
             raise MalformedRequest("body: has both 'instances' and 'inputs', expected one of them")
-        return _request(_by_rows(head.instances, signature, limits), "rows", signature)
-    if isinstance(head.inputs, UnsetType):
+        return _request(_by_rows(instances, signature, limits), "rows", signature)
+    if inputs is None:
         raise MalformedRequest("body: has neither 'instances' nor 'inputs'")
-    return _request(_by_columns(head.inputs, signature, limits), "columns", signature)
+    return _request(_by_columns(inputs, signature, limits), "columns", signature)
+
+
+def _given(raw: Raw | UnsetType) -> Raw | None:
+    return None if isinstance(raw, UnsetType) or bytes(memoryview(raw)[:5]) == b"null" else raw
 
 
 def _request(given: dict[str, Array], layout: Layout, signature: Signature) -> InferRequest:
@@ -134,7 +139,16 @@ def _whole(raw: Raw | bytes, declared: InputTensor, limits: Limits, field: str) 
     if _takes_base64(declared) and first_value(raw) == b"{":
         rows = _row_list(Raw(bytes(memoryview(raw))), limits, field)
         return _checked(from_base64(rows, declared, limits, field), declared, limits, field)
-    return _checked(array_of(raw, declared.kind, field), declared, limits, field)
+    array = array_of(raw, declared.kind, field, missing=declared.missing)
+    return _checked(_with_unit_dimensions(array, declared), declared, limits, field)
+
+
+def _with_unit_dimensions(array: Array, declared: InputTensor) -> Array:
+    """Rows written without dimensions of 1 at their end, as plain numbers for `[n, 1]`, in the declared shape."""
+    lacking = declared.shape[array.ndim :]
+    if not lacking or any(size != 1 for size in lacking):
+        return array
+    return array.reshape(*array.shape, *lacking)
 
 
 def _is_base64(row: Raw, only: InputTensor) -> bool:

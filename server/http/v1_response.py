@@ -31,8 +31,14 @@ def _body(request: InferRequest, outputs: Mapping[str, Array]) -> bytes:
     if len(request.outputs) == 1:
         values = json_arrays.text(outputs[request.outputs[0]])
         return b'{"%b":%b}' % (key, values)
-    columns = {name: outputs[name].tolist() for name in request.outputs}
     if request.layout == "columns":
-        return _encoder.encode({"outputs": columns})
-    rows = zip(*columns.values(), strict=True)
-    return _encoder.encode({"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
+        texts = [json_arrays.text(outputs[name]) for name in request.outputs]
+        return b'{"outputs":%b}' % (_object(request.outputs) % tuple(texts))
+    rows = zip(*[json_arrays.row_values(outputs[name]) for name in request.outputs], strict=True)
+    template = _object(request.outputs)
+    return b'{"predictions":[%b]}' % b",".join([template % row for row in rows])
+
+
+def _object(names: tuple[str, ...]) -> bytes:
+    """A JSON object with a place for the value of each name."""
+    return b"{%b}" % b",".join([_encoder.encode(name).replace(b"%", b"%%") + b":%b" for name in names])

@@ -350,8 +350,23 @@ def echo(datatype: Any, shape: tuple[int, ...] = (-1, -1)) -> Servable:
     )
 
 
+def gaps(datatype: Any = "FP32") -> Servable:
+    """Gives back numbers that may be missing, as `y`; a plain number is a row."""
+    inputs = (
+        Input(name="x", datatype=datatype, shape=(-1, 3), missing="nan"),
+        Input(name="one", datatype=datatype, shape=(-1, 1), missing="nan"),
+    )
+    ensemble = Ensemble({"y": OutputSpec(datatype, (-1, 3)), "z": OutputSpec(datatype, (-1, 1))}, ("y", "z"))
+    return Servable(
+        manifest(f"gaps-{datatype}", inputs, (), 1, "regression"),
+        ensemble,
+        lambda feeds, version: {"y": feeds["x"], "z": feeds["one"]},
+    )
+
+
 def all_servables() -> list[Servable]:
-    return [digits(1), digits(2), pair(), words(), *(echo(datatype) for datatype in DATATYPES)]
+    echoes = [echo(datatype) for datatype in DATATYPES]
+    return [digits(1), digits(2), pair(), words(), *echoes, *(gaps(each) for each in ("FP16", "FP32", "FP64"))]
 
 
 def signature(servable: Servable) -> Signature:

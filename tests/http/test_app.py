@@ -115,7 +115,7 @@ def test_the_index_may_list_only_what_is_ready() -> None:
         assert [entry["name"] for entry in ready] == ["digits"]
         assert post(served, "/v2/repository/index", content=b"{").status_code == 400
         assert post(served, "/v2/repository/index", json={"ready": 1}).json() == {
-            "error": "ready: expected bool, got int"
+            "error": "ready: expected true or false, got a whole number"
         }
         assert post(served, "/v2/repository/index", content=b"x" * (2 << 20)).status_code == 413
 
