@@ -128,13 +128,12 @@ def _require_effect(arguments: argparse.Namespace, members: int) -> None:
 
 
 def _batching(rows: int) -> Batching:
-    """Batches of so many rows, and a queue that holds as many batches as the usual one."""
+    """Batches of so many rows, and a queue that holds at least one."""
     usual = Batching()
     most = 65_536  # the manifest's own bound
     if not 1 <= rows <= most:
         raise UsageError(f"--max-batch-rows: {rows} given, expected 1 to {most}")
-    queue = max(usual.max_queue_rows, rows * (usual.max_queue_rows // usual.max_batch_rows))
-    return Batching(max_batch_rows=rows, max_queue_rows=queue)
+    return Batching(max_batch_rows=rows, max_queue_rows=max(usual.max_queue_rows, rows))
 
 
 def _of_members(flag: str, words: Sequence[str], paths: Mapping[str, Path]) -> dict[str, str]:

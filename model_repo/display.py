@@ -112,8 +112,9 @@ def _head(details: VersionDetails) -> list[tuple[str, str]]:
         ("quorum", f"{manifest.quorum} of {count(len(manifest.members), 'member')}"),
         ("conformal", _conformal(manifest.conformal)),
         ("golden", f"{count(golden.rows, 'row')} within {golden.atol:g} + {golden.rtol:g} × value"),
-        ("batching", f"up to {count(batching.max_batch_rows, 'row')}, queue {batching.max_queue_rows}, "
-                     f"delay {batching.max_queue_delay_s:g} s, timeout {batching.timeout_s:g} s"),
+        ("batching", f"up to {count(batching.max_batch_rows, 'row')}, queue {batching.max_queue_rows} and "
+                     f"{batching.max_queue_wait_s:g} s, delay {batching.max_queue_delay_s:g} s, "
+                     f"timeout {batching.timeout_s:g} s"),
         ("providers", _execution(manifest.execution)),
         ("size", size(details.bytes)),
         ("published", date(details.published)),

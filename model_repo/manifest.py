@@ -217,7 +217,10 @@ class Batching(_Closed, frozen=True, kw_only=True):
 
     max_batch_rows: Annotated[int, Meta(ge=1, le=65536)] = 64
     max_queue_delay_s: Annotated[float, Meta(ge=0, le=60)] = 0.0
-    max_queue_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 1024
+    max_queue_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 65536
+    """Bounds memory; what bounds time is `max_queue_wait_s`."""
+    max_queue_wait_s: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    """Longest wait for a lane that is still accepted, as estimated when a request comes."""
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """Deadline of a request that names none, from its arrival."""
 

@@ -14,8 +14,8 @@ from server.front.remote import RemoteAnswer, RemoteEntry, RemoteServable, Remot
 from server.front.stream import Stream
 
 MAX_OUTSTANDING = 4096
-"""Requests of one front in the engine at a time; the next is answered 503. More than a queue of the default length
-(`max_queue_rows`) takes, so that the engine's own limit is met first unless the engine stands still."""
+"""Requests of one front in the engine at a time; the next is answered 503. More than wait unless the engine stands
+still, or very small requests come by the ten thousand: what may wait there is a matter of time (`max_queue_wait_s`)."""
 MAX_OUTSTANDING_BYTES = 256 << 20
 """The same for the bytes of their rows."""
 KEPT_ROUTES = 1024

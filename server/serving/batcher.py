@@ -16,13 +16,15 @@ from time import monotonic
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, Superseded
 from server.serving.batch import Answer, BatchResult, Entry, Key, Outcome, Part, join
+from server.serving.pace import Pace
 from server.serving.sizing import efficient_rows
 
 INLINE_S = 0.001
 """A batch expected to take less runs on the loop itself: a thread hop costs about 39 µs and a wake-up (measured),
 and half a millisecond is what the loop may stall between two reads."""
-SMOOTHING = 0.1
-"""Weight of the newest batch in the moving estimate of how much slower batches are than measured at load."""
+MAX_QUEUE_BYTES = 256 * 2**20
+"""Of the rows that wait, beyond the first `ALWAYS_ROWS`."""
+ALWAYS_ROWS = 1024
 
 Run = Callable[[Sequence[Part]], BatchResult]
 
@@ -72,7 +74,7 @@ class Batcher:
         self._pump_scheduled = False
         self._delay_timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
-        self._slowdown = 1.0
+        self._pace = Pace(limits, self.batch_rows, lanes, seconds)
         self._last_rows = 1
         self._seen_rows = 0
         self._roomy_rows = min(limits.max_batch_rows, limits.max_queue_rows)
@@ -92,7 +94,7 @@ class Batcher:
     def queue(self, entry: Entry) -> None:
         """Queue the entry; its answer or error arrives in `entry.reply`. Somebody must call `begin` after it.
 
-        Raises Superseded once closed, Overloaded when the queue is full or the deadline cannot be met, and
+        Raises Superseded once closed, Overloaded when too much is queued or the deadline cannot be met, and
         DeadlineExceeded when it has passed.
         """
         if self._closed:
@@ -102,7 +104,7 @@ class Batcher:
         # in time where there is time for a full one.
         if self.queued_rows and (
             self.queued_rows + rows > self._roomy_rows
-            or entry.arrived + self._full_s * self._slowdown >= entry.deadline
+            or entry.arrived + self._full_s * self._pace.slowdown >= entry.deadline
         ):
             self._admit(entry)
         queue = self._queues.get(entry.key)
@@ -123,11 +125,8 @@ class Batcher:
 
     def check_room(self) -> None:
         """Raise Overloaded where not even one row more is taken: before a request is decoded for nothing."""
-        if self.queued_rows >= self._limits.max_queue_rows:
-            raise Overloaded(
-                f"{self._subject}: {self.queued_rows} rows are queued, the limit is {self._limits.max_queue_rows}",
-                self._wait_s(),
-            )
+        if self.queued_rows >= self._pace.room:
+            raise self._full(0, self._pace.room)
 
     def close(self) -> None:
         """Take no new rows; what is queued is still computed."""
@@ -142,25 +141,28 @@ class Batcher:
 
     def _admit(self, entry: Entry) -> None:
         """Raise where the queue is full, or too long for the deadline."""
-        queued, now, wait_s = self.queued_rows, monotonic(), self._wait_s()
+        queued, now = self.queued_rows, monotonic()
         if now >= entry.deadline:
             raise self._late(entry, now)
-        if queued + entry.rows > self._limits.max_queue_rows:
-            raise Overloaded(
-                f"{self._subject}: {queued} rows are queued and {entry.rows} more would pass the limit of "
-                f"{self._limits.max_queue_rows}",
-                wait_s,
-            )
+        room = self._pace.room
+        if queued + entry.rows > min(room, ALWAYS_ROWS):
+            room = min(room, _rows_in_memory(entry))
+            if queued + entry.rows > room:
+                raise self._full(entry.rows, room)
+        wait_s = self._pace.wait_s(queued)
         if now + wait_s > entry.deadline:
             raise Overloaded(
-                f"{self._subject}: {queued} rows are queued, about {wait_s:.3f} s, and the deadline is sooner", wait_s
+                f"{self._subject}: {queued} rows are queued, about {wait_s:.3g} s, and the deadline is sooner", wait_s
             )
 
-    def _wait_s(self) -> float:
-        """Estimated seconds until a row queued now would start; 0 where nothing was measured."""
-        size = self.batch_rows
-        batches = -(-self.queued_rows // size)
-        return batches * self._seconds(min(self.queued_rows, size)) * self._slowdown / self._lanes
+    def _full(self, rows: int, room: int) -> Overloaded:
+        """The refusal of `rows` more than are queued, where there is room for `room`."""
+        queued, wait_s = self.queued_rows, self._pace.wait_s(self.queued_rows)
+        more = f" and {rows} more would pass the limit of {room}" if rows else f", the limit is {room}"
+        why = "" if room == self._limits.max_queue_rows else f" for {self._limits.max_queue_wait_s:g} s or 256 MiB"
+        return Overloaded(
+            f"{self._subject}: {queued} rows are queued{more}{why}; they take about {wait_s:.3g} s", wait_s
+        )
 
     def _cut(self, entry: Entry, queue: deque[Part]) -> None:
         """Queue a request that is larger than a batch, as several parts."""
@@ -296,10 +298,11 @@ class Batcher:
         self._pump()
 
     def _finish(self, parts: list[Part], rows: int, started: float, result: BatchResult | BaseException) -> None:
-        seconds = monotonic() - started
+        now = monotonic()
+        seconds = now - started
         self._busy -= 1
         self.inflight_rows -= rows
-        self._learn(rows, seconds)
+        self._pace.computed(rows, seconds, now, self.queued_rows)
         if isinstance(result, BatchResult):
             for part, outcome in zip(parts, result.parts, strict=True):
                 self._deliver(part, outcome, seconds)
@@ -330,11 +333,6 @@ class Batcher:
         else:
             reply.set_exception(outcome)
 
-    def _learn(self, rows: int, seconds: float) -> None:
-        if expected := self._seconds(rows):
-            ratio = min(max(seconds / expected, 0.1), 100.0)
-            self._slowdown += SMOOTHING * (ratio - self._slowdown)
-
     def _watch_deadlines(self) -> None:
         """One timer at the earliest deadline in the queue: a full lane must not delay a 504."""
         earliest = min(part.entry.deadline for queue in self._queues.values() for part in queue)
@@ -355,3 +353,12 @@ class Batcher:
             else:
                 del self._queues[key]
         self._pump()
+
+
+def _rows_in_memory(entry: Entry) -> int:
+    """How many rows like the entry's may wait at once."""
+    size = sum(
+        sum(map(len, array.ravel().tolist())) if array.dtype.hasobject else array.nbytes
+        for array in entry.feeds.values()
+    )
+    return max(ALWAYS_ROWS, MAX_QUEUE_BYTES * entry.rows // max(1, size))

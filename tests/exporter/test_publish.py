@@ -129,7 +129,7 @@ def test_golden_rows_may_be_given(files: Path) -> None:
 def test_batches_may_be_larger_than_usual(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert publish(files, "--max-batch-rows", "512", members="soft") == 0
     batching = Repository(files / "models").open("own", 1).manifest.batching
-    assert (batching.max_batch_rows, batching.max_queue_rows) == (512, 8192)
+    assert (batching.max_batch_rows, batching.max_queue_rows) == (512, 65536)
     for wrong in ("0", "65537"):
         assert publish(files, "--max-batch-rows", wrong, members="soft") == 2
         assert f"--max-batch-rows: {wrong} given, expected 1 to 65536" in capsys.readouterr().err

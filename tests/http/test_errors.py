@@ -105,3 +105,11 @@ def test_what_serving_raises_is_answered_and_counted(way: Way, error: ServerErro
     assert reply.status == status
     assert json.loads(reply.body) == {"error": str(error)}
     assert metrics.requests == [("digits", "1", outcome)]
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "seconds", "milliseconds"), [(0.0301, b"1", b"31"), (3.2, b"4", b"3200"), (0.0, b"1", b"1")]
+)
+def test_a_short_wait_is_told_in_milliseconds_too(wait_s: float, seconds: bytes, milliseconds: bytes) -> None:
+    headers = dict(error_reply(Overloaded("full", wait_s)).headers)
+    assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (seconds, milliseconds)

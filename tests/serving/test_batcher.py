@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, QuorumLost, Superseded
+from server.serving import batcher as batcher_module
 from server.serving.batch import Answer, BatchResult, Entry, Part
 from server.serving.batcher import Batcher
 from server.serving.isolation import compute
@@ -375,5 +376,56 @@ def test_batches_hold_as_many_rows_as_are_computed_well_at_once() -> None:
             answers = [values(await reply) for reply in replies]
             assert answers == [[2.0 * value for value in range(n)] for n in (1, 1, 5, 8)]
             assert max(b.model.batches) == 2
+
+    run(scenario)
+
+
+def test_many_rows_that_take_little_time_are_not_refused() -> None:
+    """32 clients with 64 rows of a tiny model: 2,048 rows are 0.2 s of work, not an overload."""
+
+    async def scenario() -> None:
+        async with bench(max_batch_rows=64, max_queue_rows=65_536, seconds=lambda rows: 1e-4 * rows) as b:
+            b.model.gate.clear()
+            replies = [b.submit([1.0] * 64) for _ in range(32)]
+            await turns()
+            b.model.gate.set()
+            assert len(await asyncio.gather(*replies)) == 32
+
+    run(scenario)
+
+
+def test_a_wait_that_is_too_long_is_refused_by_its_seconds() -> None:
+    async def scenario() -> None:
+        async with bench(max_batch_rows=4, max_queue_rows=65_536, seconds=lambda rows: 0.25 * rows) as b:
+            b.model.gate.clear()
+            replies = [b.submit([1.0]) for _ in range(1)]
+            await turns()
+            replies += [b.submit([1.0]) for _ in range(20)]  # 5 s, the usual longest wait
+            with pytest.raises(Overloaded, match=r"would pass the limit of 20 for 5 s .* about 5 s") as refusal:
+                b.submit([1.0])
+            assert refusal.value.retry_after_s == pytest.approx(5.0)
+            with pytest.raises(Overloaded, match="the limit is 20"):
+                b.batcher.check_room()
+            b.model.gate.set()
+            await asyncio.gather(*replies)
+
+    run(scenario)
+
+
+def test_rows_that_take_much_memory_are_bounded_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batcher_module, "MAX_QUEUE_BYTES", 2048 * 4)
+    monkeypatch.setattr(batcher_module, "ALWAYS_ROWS", 8)
+
+    async def scenario() -> None:
+        async with bench(max_batch_rows=4, max_queue_rows=65_536, seconds=lambda rows: 1e-6) as b:
+            b.model.gate.clear()
+            replies = [b.submit([1.0], width=512)]
+            await turns()
+            replies += [b.submit([1.0], width=512) for _ in range(8)]
+            with pytest.raises(Overloaded, match="would pass the limit of 8 for 5 s or 256 MiB"):
+                b.submit([1.0], width=512)
+            replies.append(b.submit([1.0]))  # small rows have room
+            b.model.gate.set()
+            await asyncio.gather(*replies)
 
     run(scenario)
