@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -15,19 +14,13 @@ import numpy as np
 
 from exporter.arguments import UsageError, name_values
 from exporter.errors import BundleError
-from exporter.publishing.assembly import Wishes
+from exporter.publishing.classes import read_classes
 from exporter.publishing.publish import Published, publish
-from model_repo import Fusion, Geometric, Mean, Median, ReciprocalRank, Repository, RepositoryError, Vote, Weighted
+from exporter.publishing.report import as_json, as_text
+from exporter.publishing.wishes import RULES, Wishes
+from model_repo import Repository, RepositoryError
 from model_repo.manifest import Batching, Kind, Task
 
-RULES: Mapping[str, Fusion] = {
-    "mean": Mean(),
-    "weighted": Weighted(),
-    "vote": Vote(),
-    "geometric": Geometric(),
-    "median": Median(),
-    "reciprocal_rank": ReciprocalRank(),
-}
 UNWEIGHTED = ("mean", "median")
 """The rules that ask for no weights."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -47,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     except (UsageError, RepositoryError) as error:
         print(f"tutti publish: {error}", file=sys.stderr)
         return 2
-    print(_report(published, arguments))
+    print(as_json(published) if arguments.json else as_text(published, arguments.repository))
     return 0
 
 
@@ -65,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         "--fusion", choices=RULES, help="the rule that fuses the members [mean; weighted with --weights]"
     )
     parser.add_argument("--weights", metavar="W,W,…", help="one weight ≥ 0 for each member, in their order [1 each]")
-    parser.add_argument("--classes", metavar="FILE|A,B,C", help="class names, one a line or listed [0, 1, …]")
+    parser.add_argument("--classes", metavar="FILE|A,B,C",
+                        help="class names: one a line, JSON, or listed; OLD=NEW gives a graph's name another "
+                        "[those that stand in the graphs, else 0, 1, …]")  # fmt: skip
     parser.add_argument("--golden", type=Path, metavar="FILE", help=".npz with rows for each input [seeded rows]")
     parser.add_argument("--task", choices=get_args(Task), help="[classification where there are several columns]")
     parser.add_argument("--kind", action="append", default=[], metavar="NAME=KIND",
@@ -95,7 +90,7 @@ def _publish(arguments: argparse.Namespace) -> Published:
     wishes = Wishes(
         fusion=RULES[arguments.fusion or ("mean" if weights is None else "weighted")],
         task=arguments.task,
-        classes=_classes(arguments.classes),
+        classes=None if arguments.classes is None else read_classes(arguments.classes),
         weights=weights,
         kinds=_kinds(arguments.kind, paths),
         outputs=_of_members("--output", arguments.output, paths),
@@ -166,54 +161,3 @@ def _weights(text: str | None, members: int) -> tuple[float, ...] | None:
     if not all(np.isfinite(w) and w >= 0 for w in weights) or sum(weights) == 0:
         raise UsageError(f"--weights: '{text}' given, expected numbers ≥ 0, not all 0")
     return weights
-
-
-def _classes(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    path = Path(text)
-    if "," in text and not path.is_file():
-        return tuple(word.strip() for word in text.split(","))
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--classes: '{text}' is no list A,B,C and no readable text file: {error}") from error
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-def _report(published: Published, arguments: argparse.Namespace) -> str:
-    manifest = published.manifest
-    if arguments.json:
-        kinds = {member.name: member.kind for member in manifest.members}
-        answer = {"name": manifest.name, "version": manifest.version, "task": manifest.task, "kinds": kinds}
-        return json.dumps({**answer, "classes": manifest.classes, "notes": published.notes}, ensure_ascii=False)
-    width = max(len(member.name) for member in manifest.members)
-    members = [
-        f"  {m.name:{width}}  {m.kind}, weight {m.weight:g}, {m.bytes} bytes; saw {published.seen[m.name].told()}"
-        for m in manifest.members
-    ]
-    notes = [note if note.startswith("guess: ") else f"note: {note}" for note in published.notes]
-    classes = f", {len(manifest.classes)} classes" if manifest.classes else ""
-    rule = next(name for name, fusion in RULES.items() if type(fusion) is type(manifest.fusion))
-    return "\n".join(
-        [
-            f"published {manifest.name} version {manifest.version} in {arguments.repository}: "
-            f"{manifest.task}{classes}, {rule}, quorum {manifest.quorum} of {len(manifest.members)}",
-            *members,
-            *notes,
-            "",
-            f"serve it:  tutti serve --repository {arguments.repository}",
-            f"try it:    curl -s localhost:8000/v2/models/{manifest.name}/infer -d '{_body(published)}'",
-        ]
-    )
-
-
-def _body(published: Published) -> str:
-    """An infer request with one golden row; long ones are cut, as a terminal is no place for them."""
-    tensors = []
-    for entry in published.manifest.inputs:
-        row = published.row[entry.name]
-        data = [value if isinstance(value, str) else round(value, 4) for value in row.ravel().tolist()]
-        tensors.append({"name": entry.name, "datatype": entry.datatype, "shape": list(row.shape), "data": data})
-    text = json.dumps({"inputs": tensors}, ensure_ascii=False, separators=(",", ":"))
-    return text if len(text) <= 4000 else '{"inputs": …}'

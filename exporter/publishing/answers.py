@@ -15,6 +15,7 @@ from exporter.publishing.meaning import Seen
 from exporter.publishing.model_file import ModelFile, ModelFileError
 from exporter.publishing.naming import Naming, agree
 from exporter.publishing.votes import LABEL_TYPES, one_hot
+from exporter.publishing.wishes import Wishes
 from exporter.publishing.zipmap import columns_of, join
 from server.runtime.datatypes import Array, TensorInfo
 
@@ -41,21 +42,20 @@ class Given:
         return Seen.of(self.values)
 
 
-def given(
-    files: Sequence[ModelFile], outputs: Mapping[str, str], classes: Sequence[str] | None, feeds: Mapping[str, Array]
-) -> tuple[list[Given], Naming]:
+def given(files: Sequence[ModelFile], wishes: Wishes, feeds: Mapping[str, Array]) -> tuple[list[Given], Naming]:
     """Each member's output on the sample rows, together and one row alone, and the classes that all agree on.
 
-    `outputs` names a member's output where the user does, `classes` are the user's. Raises BundleError.
+    Raises BundleError.
     """
     wrong: list[str] = []
     found: list[Given] = []
     for file in files:
         try:
-            found.append(_given(file, outputs.get(file.name), feeds))
+            found.append(_given(file, wishes.outputs.get(file.name), feeds))
         except ModelFileError as error:
             wrong.append(f"member '{file.name}': {error}")
-    naming = agree({one.file.name: one.stated for one in found}, classes)
+    named = wishes.task != "regression"
+    naming = agree({one.file.name: one.stated if named else None for one in found}, wishes.classes)
     wrong += naming.problems
     if not wrong:
         for place, one in enumerate(found):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import msgspec
 
@@ -13,26 +12,11 @@ from exporter.publishing.answers import Given
 from exporter.publishing.meaning import Meaning
 from exporter.publishing.model_file import ModelFile
 from exporter.publishing.naming import Naming
-from model_repo import Fusion, Input, Manifest, Member, problems
-from model_repo.manifest import Batching, Kind, Task
+from exporter.publishing.wishes import Wishes
+from model_repo import Input, Manifest, Member, problems
 from server.runtime.datatypes import DATATYPES, TensorInfo
 from server.runtime.signature import Signature
 from server.runtime.signature import problems as signature_problems
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user said beyond the files; None and {} leave it to what the files say."""
-
-    fusion: Fusion
-    task: Task | None = None
-    classes: tuple[str, ...] | None = None
-    weights: tuple[float, ...] | None = None
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    quorum: int | None = None
-    description: str = ""
-    batching: Batching = Batching()  # noqa: RUF009 - frozen
 
 
 def inputs_of(files: Sequence[ModelFile]) -> tuple[Input, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,23 +11,38 @@ from exporter.bundle import Bundle, Part
 from exporter.errors import BundleError
 from exporter.publishing import rows
 from exporter.publishing.answers import Given, given, renormalised
-from exporter.publishing.assembly import Wishes, inputs_of, manifest_of
+from exporter.publishing.assembly import inputs_of, manifest_of
 from exporter.publishing.meaning import Seen, decide
 from exporter.publishing.model_file import ModelFile, ModelFileError
+from exporter.publishing.wishes import Wishes
 from model_repo import Manifest, Repository
 from server.runtime.datatypes import Array
 
 
 @dataclass(frozen=True)
-class Published:
-    """What was published: its manifest and one golden row to try, input → array [1, ...]."""
+class Assembled:
+    """Members that make one ensemble: what they gave for the sample rows, and the manifest but for its digests."""
 
-    manifest: Manifest
-    row: Mapping[str, Array]
+    feeds: Mapping[str, Array]
+    members: Sequence[Given]
+    draft: Manifest
     seen: Mapping[str, Seen]
-    """What each member gave for the sample rows."""
+    """What each member's file gave, before its rows were divided by their sum."""
     notes: tuple[str, ...]
     """What was done to the members and how they were understood; what begins with `guess: ` nobody said."""
+
+    @property
+    def row(self) -> dict[str, Array]:
+        """One row to try, input → array [1, ...]."""
+        return {key: array[:1] for key, array in self.feeds.items()}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published, and from what."""
+
+    manifest: Manifest
+    assembled: Assembled
 
 
 def publish(
@@ -44,18 +59,34 @@ def publish(
     It is rehearsed first: published to a private folder, loaded as a server does it, held to its golden rows.
     Raises BundleError with every problem, and RepositoryError; then nothing is left behind.
     """
-    files = _read(paths)
+    found = assembled(name, read(paths), wishes, golden)
+    made = bundled(found)
+    with bundle.rehearsed(made):
+        pass  # a server would take it
+    return Published(bundle.publish(made, repository, version).manifest, found)
+
+
+def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Path | None = None) -> Assembled:
+    """The files as members of one ensemble, run on golden rows from `golden` or drawn ones. Raises BundleError."""
     inputs = inputs_of(files)
     feeds = rows.drawn(inputs) if golden is None else rows.read(golden, inputs)
-    members, naming = given(files, wishes.outputs, wishes.classes, feeds)
+    members, naming = given(files, wishes, feeds)
     seen = {one.file.name: one.seen for one in members}
     meaning = decide(seen, naming, wishes.task, wishes.kinds)
     if meaning.problems:
         raise BundleError("what the members give can be read in several ways", meaning.problems)
     members = [_renormalised(one, feeds) if one.file.name in meaning.renormalised else one for one in members]
     draft = manifest_of(name, inputs, members, naming, meaning, wishes)
-    made = Bundle(
-        name=name,
+    changed = [f"member '{one.file.name}': {note}" for one in members for note in one.file.notes]
+    told = naming.notes if draft.classes else ()
+    return Assembled(feeds, members, draft, seen, (*changed, *told, *meaning.notes))
+
+
+def bundled(found: Assembled) -> Bundle:
+    """Everything of the version, golden rows included. Raises BundleError where a member's answer is none."""
+    draft, members = found.draft, found.members
+    return Bundle(
+        name=draft.name,
         task=draft.task,
         classes=draft.classes,
         inputs=draft.inputs,
@@ -65,17 +96,10 @@ def publish(
         ),
         fusion=draft.fusion,
         quorum=draft.quorum,
-        golden=bundle.golden_rows(draft, [one.values for one in members], feeds),
+        golden=bundle.golden_rows(draft, [one.values for one in members], found.feeds),
         description=draft.description,
         batching=draft.batching,
     )
-    with bundle.rehearsed(made):
-        pass  # a server would take it
-    opened = bundle.publish(made, repository, version)
-    changed = [f"member '{one.file.name}': {note}" for one in members for note in one.file.notes]
-    told = naming.notes if opened.manifest.classes else ()
-    row = {key: array[:1] for key, array in feeds.items()}
-    return Published(opened.manifest, row, seen, (*changed, *told, *meaning.notes))
 
 
 def _renormalised(one: Given, feeds: Mapping[str, Array]) -> Given:
@@ -85,7 +109,8 @@ def _renormalised(one: Given, feeds: Mapping[str, Array]) -> Given:
         raise BundleError("the members do not make one ensemble", [f"member '{one.file.name}': {error}"]) from error
 
 
-def _read(paths: Mapping[str, Path]) -> list[ModelFile]:
+def read(paths: Mapping[str, Path]) -> list[ModelFile]:
+    """The files (member → file). Raises BundleError with all that are no models."""
     files: list[ModelFile] = []
     wrong: list[str] = []
     for name, path in paths.items():

@@ -1,0 +1,69 @@
+"""What was published, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+
+from exporter.publishing.publish import Assembled, Published
+from exporter.publishing.wishes import RULES
+from model_repo import Manifest
+
+LONGEST_BODY = 4000
+"""Characters of a request that a terminal is still a place for."""
+
+
+def as_json(published: Published) -> str:
+    """One line: name, version, task, the members' kinds, the classes, and what there is to know."""
+    manifest = published.manifest
+    answer = {
+        "name": manifest.name,
+        "version": manifest.version,
+        "task": manifest.task,
+        "kinds": {member.name: member.kind for member in manifest.members},
+        "classes": manifest.classes,
+        "notes": published.assembled.notes,
+    }
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def as_text(published: Published, repository: str) -> str:
+    """What was published, what was seen and guessed, how to serve it and a request to try."""
+    manifest = published.manifest
+    return "\n".join(
+        [
+            f"published {manifest.name} version {manifest.version} in {repository}: {headline(manifest)}",
+            *members_told(published.assembled, manifest),
+            "",
+            f"serve it:  tutti serve --repository {repository}",
+            f"try it:    curl -s localhost:8000/v2/models/{manifest.name}/infer -d '{_body(published)}'",
+        ]
+    )
+
+
+def headline(manifest: Manifest) -> str:
+    """Task, classes, rule and quorum."""
+    classes = f", {len(manifest.classes)} classes" if manifest.classes else ""
+    rule = next(name for name, fusion in RULES.items() if type(fusion) is type(manifest.fusion))
+    return f"{manifest.task}{classes}, {rule}, quorum {manifest.quorum} of {len(manifest.members)}"
+
+
+def members_told(assembled: Assembled, manifest: Manifest) -> list[str]:
+    """A line for each member with what it gave, then notes, guesses marked as such."""
+    width = max(len(member.name) for member in manifest.members)
+    lines = [
+        f"  {each.name:{width}}  {each.kind}, weight {each.weight:g}, {each.bytes} bytes; "
+        f"saw {assembled.seen[each.name].told()}"
+        for each in manifest.members
+    ]
+    return lines + [note if note.startswith("guess: ") else f"note: {note}" for note in assembled.notes]
+
+
+def _body(published: Published) -> str:
+    """An infer request with one golden row; long ones are cut, as a terminal is no place for them."""
+    tensors = []
+    for entry in published.manifest.inputs:
+        row = published.assembled.row[entry.name]
+        data = [value if isinstance(value, str) else round(value, 4) for value in row.ravel().tolist()]
+        tensors.append({"name": entry.name, "datatype": entry.datatype, "shape": list(row.shape), "data": data})
+    text = json.dumps({"inputs": tensors}, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text) <= LONGEST_BODY else '{"inputs": …}'

@@ -1,0 +1,34 @@
+"""What the user says about an ensemble of ONNX files, beyond the files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from model_repo import Batching, Fusion, Geometric, Mean, Median, ReciprocalRank, Vote, Weighted
+from model_repo.manifest import Kind, Task
+
+RULES: Mapping[str, Fusion] = {
+    "mean": Mean(),
+    "weighted": Weighted(),
+    "vote": Vote(),
+    "geometric": Geometric(),
+    "median": Median(),
+    "reciprocal_rank": ReciprocalRank(),
+}
+"""The rules by the names that the command line and the manifest have for them."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user said beyond the files; None and {} leave it to what the files say."""
+
+    fusion: Fusion
+    task: Task | None = None
+    classes: tuple[str, ...] | None = None
+    weights: tuple[float, ...] | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    quorum: int | None = None
+    description: str = ""
+    batching: Batching = Batching()  # noqa: RUF009 - frozen
