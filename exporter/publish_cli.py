@@ -14,12 +14,13 @@ import numpy as np
 
 from exporter.arguments import UsageError, name_values
 from exporter.errors import BundleError
+from exporter.publishing import limits
 from exporter.publishing.classes import read_classes
 from exporter.publishing.publish import Published, publish
 from exporter.publishing.report import as_json, as_text
 from exporter.publishing.wishes import RULES, Wishes
 from model_repo import Repository, RepositoryError
-from model_repo.manifest import Batching, Kind, Task
+from model_repo.manifest import Kind, Task
 
 UNWEIGHTED = ("mean", "median")
 """The rules that ask for no weights."""
@@ -68,13 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", action="append", default=[], metavar="NAME=TENSOR",
                         help="the output of a member that is fused [its only one of floats]")  # fmt: skip
     parser.add_argument("--quorum", type=int, metavar="N", help="fewest members that may answer [half, rounded up]")
-    parser.add_argument("--max-batch-rows", type=int, default=Batching().max_batch_rows, metavar="N",
-                        help="most rows computed at once; more pays for tiny models [%(default)s]")  # fmt: skip
     parser.add_argument("--version", type=int, metavar="N", help="the version's number [the next]")
     parser.add_argument("--description", default="", help="a line for people")
     parser.add_argument("--repository", default=os.environ.get("TUTTI_REPOSITORY", "models"), metavar="DIR",
                         help="model repository [models, or TUTTI_REPOSITORY]")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print what was published as JSON")
+    limits.add_arguments(parser)
     return parser
 
 
@@ -96,7 +96,8 @@ def _publish(arguments: argparse.Namespace) -> Published:
         outputs=_of_members("--output", arguments.output, paths),
         quorum=arguments.quorum,
         description=arguments.description,
-        batching=_batching(arguments.max_batch_rows),
+        batching=limits.batching_of(arguments),
+        tolerance=limits.tolerance_of(arguments),
     )
     return publish(
         Repository(arguments.repository),
@@ -120,15 +121,6 @@ def _require_effect(arguments: argparse.Namespace, members: int) -> None:
         raise UsageError("--fusion weighted: without --weights W,W,… it is the plain mean")
     if arguments.classes is not None and arguments.task == "regression":
         raise UsageError("--classes: a regression has no classes; give --classes or --task regression, not both")
-
-
-def _batching(rows: int) -> Batching:
-    """Batches of so many rows, and a queue that holds at least one."""
-    usual = Batching()
-    most = 65_536  # the manifest's own bound
-    if not 1 <= rows <= most:
-        raise UsageError(f"--max-batch-rows: {rows} given, expected 1 to {most}")
-    return Batching(max_batch_rows=rows, max_queue_rows=max(usual.max_queue_rows, rows))
 
 
 def _of_members(flag: str, words: Sequence[str], paths: Mapping[str, Path]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter import bundle
@@ -14,6 +14,8 @@ from exporter.publishing.answers import Given, given, renormalised
 from exporter.publishing.assembly import inputs_of, manifest_of
 from exporter.publishing.meaning import Seen, decide
 from exporter.publishing.model_file import ModelFile, ModelFileError
+from exporter.publishing.neighbours import independent
+from exporter.publishing.tolerance import Tolerance
 from exporter.publishing.wishes import Wishes
 from model_repo import Manifest, Repository
 from server.runtime.datatypes import Array
@@ -28,6 +30,9 @@ class Assembled:
     draft: Manifest
     seen: Mapping[str, Seen]
     """What each member's file gave, before its rows were divided by their sum."""
+    tolerance: Tolerance
+    beyond: float
+    """By how much golden rows of members in 8 bits may differ more."""
     notes: tuple[str, ...]
     """What was done to the members and how they were understood; what begins with `guess: ` nobody said."""
 
@@ -68,6 +73,7 @@ def publish(
 
 def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Path | None = None) -> Assembled:
     """The files as members of one ensemble, run on golden rows from `golden` or drawn ones. Raises BundleError."""
+    files = [replace(file, batch_rows=wishes.batching.max_batch_rows) for file in files]
     inputs = inputs_of(files)
     feeds = rows.drawn(inputs) if golden is None else rows.read(golden, inputs)
     members, naming = given(files, wishes, feeds)
@@ -76,10 +82,11 @@ def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Pat
     if meaning.problems:
         raise BundleError("what the members give can be read in several ways", meaning.problems)
     members = [_renormalised(one, feeds) if one.file.name in meaning.renormalised else one for one in members]
+    warned, beyond = independent(members, feeds, wishes.tolerance)
     draft = manifest_of(name, inputs, members, naming, meaning, wishes)
     changed = [f"member '{one.file.name}': {note}" for one in members for note in one.file.notes]
     told = naming.notes if draft.classes else ()
-    return Assembled(feeds, members, draft, seen, (*changed, *told, *meaning.notes))
+    return Assembled(feeds, members, draft, seen, wishes.tolerance, beyond, (*changed, *told, *meaning.notes, *warned))
 
 
 def bundled(found: Assembled) -> Bundle:
@@ -99,6 +106,9 @@ def bundled(found: Assembled) -> Bundle:
         golden=bundle.golden_rows(draft, [one.values for one in members], found.feeds),
         description=draft.description,
         batching=draft.batching,
+        golden_atol=found.tolerance.atol,
+        golden_beyond=found.beyond,
+        golden_rtol=bundle.GOLDEN_RTOL if found.tolerance.rtol is None else found.tolerance.rtol,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from exporter.publishing.tolerance import Tolerance
 from model_repo import Batching, Fusion, Geometric, Mean, Median, ReciprocalRank, Vote, Weighted
 from model_repo.manifest import Kind, Task
 
@@ -32,3 +33,4 @@ class Wishes:
     quorum: int | None = None
     description: str = ""
     batching: Batching = Batching()  # noqa: RUF009 - frozen
+    tolerance: Tolerance = Tolerance()  # noqa: RUF009 - frozen
