@@ -1,4 +1,4 @@
-"""The command line: `tutti serve | export | publish | repo | loadtest | demo`, each imported only when used."""
+"""The command line, `tutti serve | export | publish | repo | …`, each command imported only when used."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "export": ("exporter.cli", "train the members of a recipe, fuse, convert, check and publish them"),
     "refit": ("exporter.refit_cli", "add, drop or reweight members of a published ensemble without training"),
     "publish": ("exporter.publish_cli", "publish your own ONNX files as an ensemble"),
+    "inspect": ("exporter.inspect_cli", "say what ONNX files take and give and what publish would make of them"),
     "repo": ("model_repo.cli", "list, verify, promote, roll back and prune published versions"),
     "loadtest": ("loadtest.cli", "load a server, swap under load, and report"),
 }

@@ -94,11 +94,11 @@ def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array]) -> G
     if not np.isfinite(values).all():
         raise ModelFileError(f"its output '{output.name}' has NaN or infinite values on sample rows")
     columns = 1 if values.ndim == 1 else values.shape[1]
-    return Given(file, output, values, _statement(file, output.name, max(2, columns)))
+    return Given(file, output, values, statement(file, output.name, max(2, columns)))
 
 
-def _statement(file: ModelFile, output: str, columns: int | None) -> Stated | None:
-    """The names of so many columns of the output; None where the file does not state them."""
+def statement(file: ModelFile, output: str, columns: int | None) -> Stated | None:
+    """The names of so many columns of the output (None: however many); None where the file does not state them."""
     return next(
         (
             each
@@ -135,7 +135,7 @@ def _labelled(file: ModelFile, output: TensorInfo, feeds: Mapping[str, Array]) -
         raise ModelFileError(
             f"its output '{output.name}' is {list(values.shape)} of no floats, expected labels [n] or floats [n, C]"
         )
-    return Given(file, output, values.ravel(), _statement(file, output.name, None), votes=True)
+    return Given(file, output, values.ravel(), statement(file, output.name, None), votes=True)
 
 
 def _voting(one: Given, naming: Naming, feeds: Mapping[str, Array]) -> Given:

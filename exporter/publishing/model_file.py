@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from onnx import ModelProto
 
+from exporter.publishing.not_onnx import LFS, hint
 from exporter.publishing.votes import LABEL_TYPES
 from exporter.publishing.zipmap import unzip
 from server.runtime.datatypes import DATATYPES, FLOAT_TYPES, Array, TensorInfo
@@ -43,8 +44,11 @@ class ModelFile:
         """Read the file and the weight files that it names beside it. Raises ModelFileError."""
         try:
             data = path.read_bytes()
+            _require_onnx(path, data)
             weights = {location: _beside(path, location) for location in sorted(locations(data))}
             external = {location: file.read_bytes() for location, file in weights.items()}
+            for location, file in weights.items():
+                _require_whole(file, external[location])
         except OSError as error:
             raise ModelFileError(f"'{error.filename or path}' cannot be read: {error.strerror}") from error
         except ModelError as error:
@@ -135,6 +139,17 @@ def _unzipped(data: bytes, path: Path) -> tuple[bytes, dict[str, tuple[str, ...]
         raise ModelFileError(f"'{path}' {error}") from error
     zipped = unzip(graph)
     return (graph.SerializeToString(deterministic=True) if zipped else data), zipped
+
+
+def _require_onnx(path: Path, data: bytes) -> None:
+    if said := hint(data):
+        raise ModelFileError(f"'{path}' {said}")
+
+
+def _require_whole(path: Path, data: bytes) -> None:
+    """External weights may begin with anything but a pointer to them."""
+    if data.startswith(LFS):
+        raise ModelFileError(f"'{path}' {hint(data)}")
 
 
 def _beside(path: Path, location: str) -> Path:
