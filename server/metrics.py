@@ -17,16 +17,18 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    SummaryMetricFamily,
 )
 from prometheus_client.core import Metric as Family
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 
-SECONDS = (
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-)  # fmt: skip
-"""Bounds in seconds; a tiny ensemble answers in 100 µs, a deadline is at most minutes."""
-ROWS = tuple(float(1 << power) for power in range(13))
-UNIT = tuple(round(step / 20, 2) for step in range(1, 21))
+SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0)
+"""Bounds in seconds; a tiny ensemble answers in 100 µs, a deadline is at most minutes. Each bound is a line per series
+and scrape, so they are close only where most answers are."""
+PARTS = (0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 2.5)
+"""Bounds in seconds of what a request's time is made of."""
+ROWS = tuple(float(1 << power) for power in range(0, 13, 2))
+UNIT = tuple(round(step / 10, 1) for step in range(1, 11))
 RETIRED_VERSIONS = 4
 """Series of the last retired versions stay, so that a scrape after the swap still sees their last values."""
 
@@ -38,21 +40,26 @@ class Spec:
     """What a metric is: name, kind, labels, help, and bounds of a histogram."""
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Literal["counter", "gauge", "histogram", "summary"]
     labels: Labels
     help: str
     bounds: tuple[float, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """Lines of one label set: a histogram's are its bounds, `+Inf`, count and sum."""
+        return len(self.bounds) + 3 if self.kind == "histogram" else 2 if self.kind == "summary" else 1
 
 
 _EV = ("ensemble", "version")
 SPECS: tuple[Spec, ...] = (
     Spec("tutti_requests_total", "counter", (*_EV, "outcome"), "Prediction requests by how they ended."),
     Spec("tutti_request_seconds", "histogram", _EV, "From the whole request read to the answer encoded.", SECONDS),
-    Spec("tutti_queue_seconds", "histogram", _EV, "A request's wait for its batch to start.", SECONDS),
+    Spec("tutti_queue_seconds", "histogram", _EV, "A request's wait for its batch to start.", PARTS),
     Spec("tutti_compute_seconds", "histogram", _EV, "One batch: members and fusion.", SECONDS),
     Spec("tutti_member_seconds", "histogram", (*_EV, "member"), "One member in one batch, where its plan runs "
-         "members apart.", SECONDS),
-    Spec("tutti_fusion_seconds", "histogram", _EV, "Alignment and fusion of one batch.", SECONDS),
+         "members apart.", PARTS),
+    Spec("tutti_fusion_seconds", "histogram", _EV, "Alignment and fusion of one batch.", PARTS),
     Spec("tutti_batch_rows", "histogram", _EV, "Rows of a batch.", ROWS),
     Spec("tutti_queue_rows", "gauge", _EV, "Rows waiting for a lane now."),
     Spec("tutti_inflight_rows", "gauge", _EV, "Rows being computed now."),
@@ -72,8 +79,8 @@ SPECS: tuple[Spec, ...] = (
          UNIT),
     Spec("tutti_swap_total", "counter", ("ensemble", "outcome"), "Versions brought into service (ok) or refused "
          "(reason)."),
-    Spec("tutti_swap_seconds", "histogram", ("ensemble", "phase"), "Phases of a swap: verify, load, golden, measure, "
-         "activate, drain, free.", (*SECONDS, 30.0, 60.0)),
+    Spec("tutti_swap_seconds", "summary", ("ensemble", "phase"), "Phases of a swap: verify, load, golden, measure, "
+         "activate, drain, free; how many and how long altogether."),
     Spec("tutti_serving_version", "gauge", ("ensemble",), "The stable version that answers now; 0 where none does."),
     Spec("tutti_provider_fallback", "gauge", (*_EV, "member"), "1 where a member runs on another execution provider "
          "than asked for."),
@@ -96,7 +103,7 @@ class Cell:
 
 
 class Histogram:
-    """Counts per bucket and the sum of what was observed."""
+    """Counts per bucket and the sum of what was observed; without bounds a summary."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -131,6 +138,14 @@ class Histogram:
         return rows
 
 
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some samples of a family; `first` where its head (`# HELP`, `# TYPE`) belongs before them."""
+
+    family: Family
+    first: bool
+
+
 @dataclass(slots=True)
 class ServableMetrics:
     """The cells of one served version, looked up once so that the hot path only adds."""
@@ -151,7 +166,7 @@ class ServableMetrics:
 
 
 class Metrics:
-    """All metrics of one server, on a registry of its own. Event-loop thread only, `render` included."""
+    """All metrics of one server, without a registry that others share. Event-loop thread only, `slices` included."""
 
     def __init__(self) -> None:
         self._specs = {spec.name: spec for spec in SPECS}
@@ -160,11 +175,10 @@ class Metrics:
         self._servables: dict[Labels, ServableMetrics] = {}
         self._users: dict[Labels, int] = {}
         self._retired: dict[str, list[str]] = {}
-        self.registry = CollectorRegistry()
-        self.registry.register(_Collector(self))
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+        PlatformCollector(registry=self._process)
+        GCCollector(registry=self._process)
 
     def cell(self, name: str, *labels: str) -> Cell:
         """The counter or gauge `name` of this label set, made on first use."""
@@ -270,30 +284,54 @@ class Metrics:
         self.cell("tutti_requests_total", ensemble, version, outcome).value += sum(buckets)
         self.histogram("tutti_request_seconds", ensemble, version).merge(buckets, seconds)
 
-    def render(self) -> tuple[bytes, str]:
-        """The exposition and its content type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+    def render(self) -> bytes:
+        """The whole exposition at once, in the text format; a server writes it in slices (`server.http.exposition`)."""
+        return generate_latest(self)
 
-    def families(self) -> Iterator[Family]:
-        """Everything as prometheus_client's metric families."""
+    def collect(self) -> Iterator[Family]:
+        """Everything as prometheus_client's metric families, the process's own too."""
+        for part in self.slices(1 << 30):
+            yield part.family
+
+    def slices(self, samples: int) -> Iterator[Slice]:
+        """The same in pieces of about so many samples at most: a family with more comes in several, one after another.
+
+        What nobody asked for is not among them: of a version without requests no zeros are written.
+        """
+        asked = {labels for labels, cell in self._cells["tutti_request_seconds"].items() if _observed(cell)}
         for spec in SPECS:
-            yield self._family(spec)
+            cells = [(labels, cell) for labels, cell in self._cells[spec.name].items()
+                     if spec.labels[:2] != _EV or labels[:2] in asked or _observed(cell)]  # fmt: skip
+            step = max(1, samples // spec.samples)
+            yield Slice(self._family(spec, cells[:step], self._sources.get(spec.name)), first=True)
+            for start in range(step, len(cells), step):
+                yield Slice(self._family(spec, cells[start : start + step]), first=False)
+        for family in self._process.collect():
+            yield Slice(family, first=True)
 
-    def _family(self, spec: Spec) -> Family:
-        cells = self._cells[spec.name].items()
+    @staticmethod
+    def _family(
+        spec: Spec, cells: Iterable[tuple[Labels, Cell | Histogram]], read: Callable[[], float] | None = None
+    ) -> Family:
         if spec.kind == "histogram":
             histogram = HistogramMetricFamily(spec.name, spec.help, labels=spec.labels)
             for labels, cell in cells:
                 assert isinstance(cell, Histogram)
                 histogram.add_metric(labels, buckets=cell.buckets(), sum_value=cell.total)
             return histogram
+        if spec.kind == "summary":
+            summary = SummaryMetricFamily(spec.name, spec.help, labels=spec.labels)
+            for labels, cell in cells:
+                assert isinstance(cell, Histogram)
+                summary.add_metric(labels, count_value=sum(cell.counts), sum_value=cell.total)
+            return summary
         plain = (CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily)(
             spec.name, spec.help, labels=spec.labels
         )
         for labels, cell in cells:
             assert isinstance(cell, Cell)
             plain.add_metric(labels, cell.value)
-        if (read := self._sources.get(spec.name)) is not None:
+        if read is not None:
             plain.add_metric((), read())
         return plain
 
@@ -303,14 +341,9 @@ class Metrics:
                 del cells[labels]
 
 
-class _Collector:
-    """What prometheus_client asks at each scrape."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Family]:
-        return self._metrics.families()
+def _observed(cell: Cell | Histogram) -> bool:
+    """Whether it is anything but the zeros that it began with."""
+    return any(cell.counts) if isinstance(cell, Histogram) else cell.value != 0
 
 
 def markdown() -> str:

@@ -14,6 +14,7 @@ from server.errors import ServerError
 from server.http.access import logged
 from server.http.endpoint import Endpoint
 from server.http.errors import error_reply, internal_error_reply, shown
+from server.http.exposition import exposition
 from server.http.infer import Inference
 from server.http.limits import Limits
 from server.http.metadata import server_metadata
@@ -117,10 +118,10 @@ def _plain_routes(metrics: Metrics) -> list[HTTPRouteHandler]:
         server = server_metadata()
         return Front(server.name, server.version, "/v2", "/schema", "/metrics", "/v2/repository/index")
 
-    @get("/metrics", sync_to_thread=False, tags=["Server"])
-    def exposition() -> Response[bytes]:
+    @get("/metrics", tags=["Server"])
+    async def scrape(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Everything Prometheus wants to know."""
-        body, content_type = metrics.render()
+        body, content_type = await exposition(metrics, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
-    return [front, exposition]
+    return [front, scrape]

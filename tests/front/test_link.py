@@ -211,7 +211,7 @@ async def test_what_a_front_counts_arrives_in_the_engines_metrics() -> None:
             await both.ask(body, name)[0]
         both.link.tell()
         await both.ask(GOOD)[0]  # on the same stream, so it comes behind what was told
-        shown = both.metrics.render()[0].decode()
+        shown = both.metrics.render().decode()
         assert 'tutti_requests_total{ensemble="pair",outcome="ok",version="1"} 2.0' in shown
         assert 'tutti_requests_total{ensemble="pair",outcome="invalid",version="1"} 1.0' in shown
         assert 'tutti_requests_total{ensemble="",outcome="unknown",version=""} 1.0' in shown

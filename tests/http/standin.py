@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ from model_repo import FORMAT, Batching, Golden, ImageInput, Input, Manifest, Me
 from server.errors import LoadError, NotReady, ServerError, Superseded, UnknownEnsemble, UnknownVersion
 from server.http.limits import Limits
 from server.http.signature import Signature, signature_of
+from server.metrics import Metrics as RealMetrics
+from server.metrics import Slice
 
 Array = NDArray[Any]
 Model = Callable[[Mapping[str, Array], int], dict[str, Array]]
@@ -258,8 +260,9 @@ class Metrics:
         for each in seconds:
             self.request(ensemble, version, "ok", each)
 
-    def render(self) -> tuple[bytes, str]:
-        return b"tutti_requests_total 1\n", "text/plain; version=1.0.0; charset=utf-8"
+    def slices(self, samples: int) -> Iterator[Slice]:
+        """What a server without requests has."""
+        return RealMetrics().slices(samples)
 
 
 def manifest(

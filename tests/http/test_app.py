@@ -33,10 +33,24 @@ def test_the_front_says_where_to_go(served: Running) -> None:
         assert get(served, front[key]).status_code == 200
 
 
-def test_metrics_keep_their_content_type(served: Running) -> None:
-    response = get(served, "/metrics")
-    assert response.headers["content-type"] == "text/plain; version=1.0.0; charset=utf-8"
-    assert response.text.startswith("tutti_requests_total")
+@pytest.mark.parametrize(
+    ("accept", "content_type", "end"),
+    [
+        (None, "text/plain; version=0.0.4; charset=utf-8", "\n"),
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8", "\n"),
+        ("text/plain;version=0.0.4;q=0.3", "text/plain; version=0.0.4; charset=utf-8", "\n"),
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "application/openmetrics-text; version=1.0.0",
+         "\n# EOF\n"),
+    ],
+)  # fmt: skip
+def test_metrics_come_in_the_format_that_the_scraper_takes(
+    served: Running, accept: str | None, content_type: str, end: str
+) -> None:
+    response = httpx.get(served.url + "/metrics", headers={} if accept is None else {"accept": accept})
+    assert response.headers["content-type"].startswith(content_type)
+    assert response.text.startswith("# HELP tutti_requests")
+    assert response.text.endswith(end)
+    assert response.text.count("# EOF") == end.count("EOF")
 
 
 @pytest.mark.parametrize(

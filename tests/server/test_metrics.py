@@ -11,7 +11,7 @@ from server.metrics import RETIRED_VERSIONS, SPECS, Metrics
 
 
 def samples(metrics: Metrics) -> Iterator[tuple[str, dict[str, str], float]]:
-    for family in text_string_to_metric_families(metrics.render()[0].decode()):
+    for family in text_string_to_metric_families(metrics.render().decode()):
         for sample in family.samples:
             yield sample.name, sample.labels, sample.value
 
@@ -37,7 +37,38 @@ def test_counters_gauges_and_histograms_are_exposed() -> None:
     assert value(metrics, "tutti_request_seconds_bucket", ensemble="digits", le="0.001") == 1
     assert value(metrics, "tutti_request_seconds_bucket", ensemble="digits", le="+Inf") == 2
     assert value(metrics, "tutti_batch_rows_bucket", ensemble="digits", le="4.0") == 1
-    assert value(metrics, "tutti_batch_rows_bucket", ensemble="digits", le="2.0") == 0
+    assert value(metrics, "tutti_batch_rows_bucket", ensemble="digits", le="1.0") == 0
+
+
+def test_a_version_that_nobody_asked_has_no_lines_and_one_that_was_asked_has_its_zeros() -> None:
+    metrics = Metrics()
+    metrics.servable("idle", 1, ["cnn"])
+    metrics.servable("asked", 1, ["cnn"])
+    metrics.request("asked", "1", "ok", 0.1)
+    named = {(name, labels.get("ensemble")) for name, labels, _ in samples(metrics)}
+    assert not any(ensemble == "idle" for _, ensemble in named)
+    assert {("tutti_degraded_total", "asked"), ("tutti_member_disagreement_total", "asked")} <= named
+
+
+def test_phases_of_swaps_are_a_count_and_a_sum() -> None:
+    metrics = Metrics()
+    metrics.histogram("tutti_swap_seconds", "digits", "load").observe(0.25)
+    metrics.histogram("tutti_swap_seconds", "digits", "load").observe(0.5)
+    assert value(metrics, "tutti_swap_seconds_count", ensemble="digits", phase="load") == 2
+    assert value(metrics, "tutti_swap_seconds_sum", ensemble="digits", phase="load") == 0.75
+    assert not any(name == "tutti_swap_seconds_bucket" for name, _, _ in samples(metrics))
+
+
+def test_series_of_an_ensemble_that_is_gone_go() -> None:
+    metrics = Metrics()
+    for name in ("gone", "kept"):
+        metrics.servable(name, 1, ["cnn"])
+        metrics.request(name, "1", "ok", 0.1)
+        metrics.cell("tutti_serving_version", name).value = 1
+    metrics.forget("gone")
+    assert {labels.get("ensemble") for _, labels, _ in samples(metrics)} == {"kept", None}
+    metrics.request("gone", "1", "unknown", 0.0)
+    assert value(metrics, "tutti_requests_total", ensemble="", outcome="unknown") == 1
 
 
 def test_a_value_on_a_bound_belongs_to_its_bucket() -> None:
