@@ -88,7 +88,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "tokenizers": ("server.runtime.tokenizing", "exporter"),
     "litestar": ("server.http", "server.__main__"),
     "uvicorn": ("server.http", "server.front", "server.__main__"),
-    "prometheus_client": ("server.metrics",),
+    "prometheus_client": ("server.metrics", "server.http.exposition"),
 }
 
 # Layer → packages that it must not import, whoever else may.
