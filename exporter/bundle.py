@@ -42,7 +42,7 @@ from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.runtime.alignment import Alignment
 from server.runtime.closeness import largest, typical
 from server.runtime.datatypes import Array
-from server.runtime.fusion import Stacker, fuse
+from server.runtime.fusion import Stacker, fuse_for
 
 GOLDEN_FILE = "golden.npz"
 GOLDEN_ATOL = 1e-4
@@ -160,8 +160,7 @@ def golden_rows(
     if stack.answered is not None:
         told = [f"member {failure.member!r} {failure.detail} ({failure.reason})" for failure in stack.failures]
         raise BundleError("golden rows", told or ["a member gives no valid answer"])
-    weights = [member.weight for member in manifest.members]
-    fused = fuse(manifest.fusion, stack.P, weights, stacker=stacker)
+    fused = fuse_for(manifest, stack.P, stacker=stacker)
     members = np.ascontiguousarray(stack.P.transpose(1, 0, 2), dtype=np.float32)
     return GoldenRows(feeds, members, fused.astype(np.float32))
 

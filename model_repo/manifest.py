@@ -6,6 +6,7 @@ decodes is well-typed; `problems()` in `model_repo.rules` says whether it also m
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,6 +14,8 @@ from msgspec import Meta, Struct
 
 FORMAT = 1
 MANIFEST_FILE = "ensemble.json"
+THRESHOLD = 0.5
+"""Of a label, where the manifest has none."""
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -20,8 +23,9 @@ Bytes = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Dimension = Annotated[int, Meta(ge=-1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
-Task = Literal["classification", "regression", "ranking"]
+Task = Literal["classification", "multilabel", "regression", "ranking"]
 Kind = Literal["probabilities", "logits", "value"]
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
@@ -128,7 +132,7 @@ class OnnxModel(_Closed, frozen=True, kw_only=True):
 
 
 class Member(OnnxModel, frozen=True, kw_only=True):
-    """One model that enters the fusion; its output is float `[n, C]`; `[n]` or `[n, 1]` for a regression."""
+    """One model that enters the fusion; its output is float `[n, C]`; for one number `[n]` or `[n, 1]`."""
 
     kind: Kind
     classes: tuple[str, ...] | None = None
@@ -157,7 +161,7 @@ class Extra(OnnxModel, frozen=True, kw_only=True):
 
 class _Fusion(_Closed, frozen=True, kw_only=True, tag_field="rule"):
     temperature: Positive = 1.0
-    """Temperature of the fused answer; 1 leaves it as it is. Classification only."""
+    """Temperature of the fused answer; 1 leaves it as it is. Of probabilities only."""
 
 
 class Mean(_Fusion, frozen=True, kw_only=True, tag="mean"):
@@ -169,18 +173,24 @@ class Weighted(_Fusion, frozen=True, kw_only=True, tag="weighted"):
 
 
 class Vote(_Fusion, frozen=True, kw_only=True, tag="vote"):
-    """Σ_k w_k · 1[argmax p_k = c]; a tie goes to the class with the larger mean probability."""
+    """Σ_k w_k · 1[argmax p_k = c]; a tie goes to the class with the larger mean probability.
+
+    Of several labels Σ_k w_k · 1[p_k ≥ threshold], label by label; a tie is decided by the mean probability.
+    """
 
 
 class Geometric(_Fusion, frozen=True, kw_only=True, tag="geometric"):
-    """softmax(Σ_k w_k log max(p_k, floor)): the logarithmic opinion pool."""
+    """softmax(Σ_k w_k log max(p_k, floor)): the logarithmic opinion pool; of several labels the same over odds.
+
+    That is sigmoid(Σ_k w_k log(p_k / (1 - p_k))), label by label, with p_k between floor and 1 - floor.
+    """
 
     floor: Annotated[float, Meta(gt=0, le=0.1)] = 1e-12
     """Smallest probability a member may give; one confident zero would veto a class."""
 
 
 class Median(_Fusion, frozen=True, kw_only=True, tag="median"):
-    """Median per class, renormalised; for a regression the median."""
+    """Median per class, renormalised; for a regression, and for labels, the median of each column."""
 
 
 class ReciprocalRank(_Fusion, frozen=True, kw_only=True, tag="reciprocal_rank"):
@@ -274,7 +284,14 @@ class Manifest(_Closed, frozen=True, kw_only=True):
     tokenizers: tuple[Tokenizer, ...] = ()
     """What the server makes of texts before members run."""
     classes: tuple[str, ...] = ()
-    """Names of the C classes (classification) or candidates (ranking), in output order; empty for a regression."""
+    """Names of the C classes (classification), labels (multilabel) or candidates (ranking), in output order.
+
+    Empty for a regression.
+    """
+    thresholds: tuple[Share, ...] = ()
+    """Multilabel: a label holds where its probability is at least this; none: 0.5 for every label."""
+    value_shape: tuple[Annotated[int, Meta(ge=1)], ...] = ()
+    """Regression: the shape of one row's value; none: one number."""
     conformal: Conformal | None = None
     detectors: tuple[Detector, ...] = ()
     """Out-of-distribution detectors; with any, the ensemble answers an `ood_score`."""
@@ -291,8 +308,13 @@ class Manifest(_Closed, frozen=True, kw_only=True):
 
     @property
     def columns(self) -> int:
-        """C: the width of a member's output after alignment; 1 for a regression."""
-        return len(self.classes) or 1
+        """C: the width of a member's output after alignment; for a regression the numbers of one value."""
+        return len(self.classes) or prod(self.value_shape)
+
+    @property
+    def label_thresholds(self) -> tuple[float, ...]:
+        """The probability from which on each class holds, [C]; what it says of other tasks means nothing."""
+        return self.thresholds or (THRESHOLD,) * self.columns
 
     @property
     def models(self) -> tuple[OnnxModel, ...]:

@@ -6,6 +6,7 @@ Every function yields one sentence per problem, each naming the thing, what was 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 
 from model_repo.input_rules import input_problems, tokenizer_problems
 from model_repo.manifest import (
@@ -34,6 +35,7 @@ MAX_FILES = 4096
 
 KINDS = {
     "classification": ("probabilities", "logits"),
+    "multilabel": ("probabilities", "logits"),
     "regression": ("value",),
     "ranking": ("probabilities", "logits", "value"),
 }
@@ -41,10 +43,17 @@ KINDS = {
 
 RULES = {
     "classification": ("mean", "weighted", "vote", "geometric", "median", "stacked"),
+    "multilabel": ("mean", "weighted", "vote", "geometric", "median"),
     "regression": ("mean", "weighted", "median"),
     "ranking": ("mean", "weighted", "reciprocal_rank"),
 }
 """The fusion rules that a task has."""
+
+CALIBRATED = ("classification", "multilabel")
+"""Tasks whose answers are probabilities: only they have temperatures."""
+
+MAX_VALUES = 1_000_000
+MAX_VALUE_DIMENSIONS = 7
 
 
 def problems(manifest: Manifest) -> list[str]:
@@ -52,6 +61,7 @@ def problems(manifest: Manifest) -> list[str]:
     return [
         *_identity(manifest),
         *_classes(manifest),
+        *_answer(manifest),
         *input_problems(manifest.inputs),
         *tokenizer_problems(manifest.tokenizers, manifest.inputs),
         *_members(manifest),
@@ -76,8 +86,9 @@ def _classes(manifest: Manifest) -> Iterator[str]:
         if classes:
             yield f"classes has {len(classes)} names, a regression has none"
         return
-    if len(classes) < 2:
-        yield f"classes has {count(len(classes), 'name')}, a {manifest.task} has at least 2"
+    least = 1 if manifest.task == "multilabel" else 2
+    if len(classes) < least:
+        yield f"classes has {count(len(classes), 'name')}, a {manifest.task} has at least {least}"
     if len(classes) > MAX_CLASSES:
         yield f"classes has {len(classes)} names, the limit is {MAX_CLASSES}"
     if twice := repeated(classes):
@@ -85,6 +96,21 @@ def _classes(manifest: Manifest) -> Iterator[str]:
     for name in classes:
         if not name or len(name) > MAX_CLASS_CHARS:
             yield f"class {shortened(name)} has {len(name)} characters, expected 1 to {MAX_CLASS_CHARS}"
+
+
+def _answer(manifest: Manifest) -> Iterator[str]:
+    """What only some tasks have: thresholds, and values of several numbers."""
+    task, thresholds, shape = manifest.task, manifest.thresholds, manifest.value_shape
+    if thresholds and task != "multilabel":
+        yield f"thresholds has {count(len(thresholds), 'number')}, which only a multilabel has, the task is {task}"
+    elif thresholds and len(thresholds) != len(manifest.classes):
+        labels = count(len(manifest.classes), "label")
+        yield f"thresholds has {count(len(thresholds), 'number')}, expected one for each of the {labels}, or none"
+    if shape and task != "regression":
+        yield f"value_shape is {list(shape)}, which only a regression has, the task is {task}"
+    elif len(shape) > MAX_VALUE_DIMENSIONS or prod(shape) > MAX_VALUES:
+        limits = f"at most {MAX_VALUE_DIMENSIONS} dimensions and {MAX_VALUES} numbers"
+        yield f"value_shape is {list(shape[:MAX_VALUE_DIMENSIONS])}, {prod(shape)} numbers; expected {limits}"
 
 
 def _members(manifest: Manifest) -> Iterator[str]:
@@ -106,8 +132,8 @@ def _member(member: Member, manifest: Manifest) -> Iterator[str]:
         yield f"kind is {member.kind!r}, a {task} takes {listed(KINDS[task], ' or ')}"
     if not member.output:
         yield "output is empty, expected the name of an ONNX output"
-    if task != "classification" and member.temperature != 1:
-        yield f"temperature is {member.temperature:g}, which only a classification has"
+    if task not in CALIBRATED and member.temperature != 1:
+        yield f"temperature is {member.temperature:g}, which only {listed(CALIBRATED, ' and ')} have"
     yield from _alignment(member, manifest)
     yield from wiring_problems(member, manifest)
     yield from provider_problems("providers", member.providers or ())
@@ -137,8 +163,8 @@ def _fusion(manifest: Manifest) -> Iterator[str]:
     rule, allowed = rule_of(fusion), RULES[manifest.task]
     if rule not in allowed:
         yield f"fusion: rule is {rule!r}, a {manifest.task} takes {listed(allowed, ' or ', len(allowed))}"
-    if manifest.task != "classification" and fusion.temperature != 1:
-        yield f"fusion: temperature is {fusion.temperature:g}, which only a classification has"
+    if manifest.task not in CALIBRATED and fusion.temperature != 1:
+        yield f"fusion: temperature is {fusion.temperature:g}, which only {listed(CALIBRATED, ' and ')} have"
     applied = fusion.fallback if isinstance(fusion, Stacked) else fusion
     uses_weights = isinstance(applied, Weighted | Vote | Geometric | ReciprocalRank)
     if uses_weights and manifest.members and not any(member.weight for member in manifest.members):

@@ -20,6 +20,8 @@ OUTPUTS = (
     "value", "std", "scores", "ranking", "ood_score", "in_distribution",
 )  # fmt: skip
 """The names of outputs that some ensemble offers by itself; no extra may take one."""
+OUTPUTS_OF: dict[str, tuple[str, ...]] = {"multilabel": ("labels",)}
+"""Further names, which only ensembles of a task offer."""
 
 
 def side_problems(manifest: Manifest) -> Iterator[str]:
@@ -59,7 +61,7 @@ def _names(manifest: Manifest) -> Iterator[str]:
     if twice:
         yield f"members, detectors and extras have {listed(sorted(twice))} more than once"
     for extra in manifest.extras:
-        if extra.name in OUTPUTS:
+        if extra.name in (*OUTPUTS, *OUTPUTS_OF.get(manifest.task, ())):
             yield f"extra {extra.name!r} has the name of an output that ensembles have by themselves"
 
 

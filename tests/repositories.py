@@ -29,7 +29,7 @@ from model_repo import (
 from model_repo.manifest import FORMAT, Kind, Task
 from server.runtime.alignment import Alignment
 from server.runtime.datatypes import DATATYPES, NUMPY_TYPES, Array, TensorInfo
-from server.runtime.fusion import fuse
+from server.runtime.fusion import fuse_for
 from server.runtime.sessions import Model, RunError, Session, SessionKey
 
 DIGEST = "0" * 64
@@ -120,9 +120,8 @@ def golden_arrays(
     rows = len(next(iter(feeds.values())))
     raw = [_ran(spec, member, feeds) for spec, member in zip(specs.values(), manifest.members, strict=True)]
     stack = Alignment(manifest).stack(raw, rows)
-    weights = [member.weight for member in manifest.members]
     learned = None if stacker is None else _learned(stacker)
-    fused = fuse(manifest.fusion, stack.P, weights, stack.answered, learned)
+    fused = fuse_for(manifest, stack.P, stack.answered, learned)
     arrays: dict[str, Array] = {f"input:{key}": _storable(value) for key, value in feeds.items()}
     arrays["members"] = stack.P.transpose(1, 0, 2).astype(np.float32)
     arrays["fused"] = fused.astype(np.float32)
@@ -156,7 +155,7 @@ def _draft(name: str, version: int, specs: Mapping[str, Spec], fusion: Fusion, f
 
 
 def _member(name: str, spec: Spec, session: Session, task: Task) -> Member:
-    default: Kind = "probabilities" if task == "classification" else "value"
+    default: Kind = "probabilities" if task in ("classification", "multilabel") else "value"
     return Member(
         name=name,
         file=f"members/{spec.file or name}.onnx",

@@ -7,8 +7,8 @@ import numpy as np
 from server.http.signature import WantedOutput
 from server.http.tensors import Array, object_array
 
-LABELLED = frozenset({"probabilities", "scores", "conformal_set"})
-"""Outputs whose last dimension is the ensemble's classes."""
+LABELLED = frozenset({"probabilities", "scores", "conformal_set", "labels", "agreement", "entropy"})
+"""Outputs that have a number for each class: all of a classification but the last two, which only labels have each."""
 
 
 def best(array: Array, wanted: WantedOutput, classes: tuple[str, ...]) -> Array:
@@ -17,7 +17,7 @@ def best(array: Array, wanted: WantedOutput, classes: tuple[str, ...]) -> Array:
     `array` is `[n, …]`; everything behind the rows is one list of values, as in Triton. k is at most its length.
     """
     flat = array.reshape(array.shape[0], -1)
-    labels = classes if wanted.tensor.name in LABELLED else ()
+    labels = classes if wanted.tensor.name in LABELLED and flat.shape[1] == len(classes) else ()
     k = min(wanted.classes, flat.shape[1])
     keys = -flat.astype(np.float64, copy=False)
     order = np.argsort(keys, axis=1, kind="stable")[:, :k]

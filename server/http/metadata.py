@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from model_repo import distribution
+from model_repo import Manifest, distribution
 from server.errors import NotReady, UnknownVersion
 from server.http.shapes import (
     BatchStatistics,
@@ -92,6 +92,7 @@ def model_metadata(servable: Servable, signature: Signature, manager: Manager) -
             detectors=detectors,
             ood_threshold=manifest.ood_threshold,
             missing=[each.name for each in manifest.inputs if each.missing == "nan"],
+            thresholds=_thresholds(manifest),
             extras=[extra.name for extra in manifest.extras],
             labels=dict(manager.labels(servable.name)),
             default_outputs=list(ensemble.default_outputs),
@@ -100,6 +101,11 @@ def model_metadata(servable: Servable, signature: Signature, manager: Manager) -
             digest=servable.digest,
         ),
     )
+
+
+def _thresholds(manifest: Manifest) -> list[float]:
+    """Of as many labels as are shown; none where the task has no thresholds."""
+    return list(manifest.label_thresholds[:MAX_CLASSES_SHOWN]) if manifest.task == "multilabel" else []
 
 
 def rule_of(servable: Servable) -> str:

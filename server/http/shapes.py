@@ -80,6 +80,8 @@ class EnsembleMetadata(Struct, omit_defaults=True):
     """`in_distribution` is an `ood_score` of at most this."""
     missing: list[str] = field(default_factory=list)
     """Inputs whose numbers may be missing: null or NaN in JSON."""
+    thresholds: list[float] = field(default_factory=list)
+    """Of each label, in the order of `classes`: it holds where its probability is at least this."""
     extras: list[str] = field(default_factory=list)
     """Outputs given only to requests that name them."""
     digest: str = ""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_repo import Manifest, Member
-from model_repo.manifest import Kind
+from model_repo.manifest import Kind, Task
 from server.runtime.calibration import softmax, temper
 from server.runtime.datatypes import Array, Floats, Mask
+from server.runtime.labelwise import clipped, sigmoid
+from server.runtime.labelwise import temper as temper_labels
 from server.runtime.prediction import FailureReason, MemberFailure
 
 SUM_TOLERANCE = 1e-3
@@ -47,8 +49,11 @@ class Alignment:
         self._columns = manifest.columns
         self._orders = tuple(column_order(manifest, member) for member in manifest.members)
         self._kinds = tuple(member.kind for member in manifest.members)
-        self._groups = _groups(manifest.members, manifest.task == "classification")
+        self._groups = _groups(manifest.members, manifest.task)
+        self._most_from_one = 2 if manifest.task in ("classification", "ranking") else 1
+        self._own_shape = manifest.value_shape
         self._ones = np.ones(self._columns)
+        self._labels = manifest.task == "multilabel"
         self._plain = manifest.task == "classification" and all(
             member.kind == "probabilities" and member.temperature == 1.0 for member in manifest.members
         )
@@ -101,9 +106,12 @@ class Alignment:
         P[k] = 1.0 / self._columns
         if output is None:
             return False
+        if self._own_shape and output.shape == (len(P[k]), *self._own_shape):
+            P[k] = output.reshape(P[k].shape)
+            return True
         column = _single_column(output, len(P[k]))
-        if column is None or self._columns > 2:
-            expected = f"[{P.shape[1]}, {P.shape[2]}]"
+        if column is None or self._columns > self._most_from_one:
+            expected = [P.shape[1], *(self._own_shape or P.shape[2:])]
             failures.append(self._failure(k, "shape", f"gave {list(output.shape)}, expected {expected}"))
             return False
         order = self._orders[k]
@@ -129,11 +137,15 @@ class Alignment:
             mask[absent] = False
             answered &= ~mask
             failures.extend(
-                self._failure(k, reason, _rows_told(mask[k], reason)) for k in np.flatnonzero(mask.any(axis=1)).tolist()
+                self._failure(k, reason, _rows_told(mask[k], self._said(reason)))
+                for k in np.flatnonzero(mask.any(axis=1)).tolist()
             )
         answered[absent] = False
         P[~answered] = np.nan
         return Stack(P, None if answered.all() else answered, tuple(failures))
+
+    def _said(self, reason: FailureReason) -> str:
+        return _SAID["labels"] if reason == "distribution" and self._labels else _SAID[reason]
 
     def _failure(self, k: int, reason: FailureReason, detail: str) -> MemberFailure:
         return MemberFailure(self._names[k], reason, detail)
@@ -176,14 +188,31 @@ class _Group:
             P[self._tempered] = temper(P[self._tempered], self._T[self._tempered])
 
 
-def _groups(members: Sequence[Member], closed: bool) -> tuple[_Group, ...]:
+class _LabelGroup(_Group):
+    """The same, label by label: nothing need sum to 1."""
+
+    def calibrate(self, P: Floats) -> dict[FailureReason, Mask]:
+        """Calibrate [k, n, C] in place; the rows that were replaced by a harmless one, by reason."""
+        bad = _infinite(P)
+        if self._kind == "logits":
+            P[...] = sigmoid(P / self._T if len(self._tempered) else P)
+            return bad
+        if (wrong := clipped(P)) is not None:
+            bad["distribution"] = wrong
+        if len(self._tempered):
+            P[self._tempered] = temper_labels(P[self._tempered], self._T[self._tempered])
+        return bad
+
+
+def _groups(members: Sequence[Member], task: Task) -> tuple[_Group, ...]:
     """Members by kind. Scores of a ranking need not be a distribution, so there only logits are calibrated."""
     kinds: dict[Kind, list[int]] = {}
     for k, member in enumerate(members):
-        kind: Kind = "value" if member.kind == "probabilities" and not closed else member.kind
+        kind: Kind = "value" if member.kind == "probabilities" and task == "ranking" else member.kind
         kinds.setdefault(kind, []).append(k)
+    make = _LabelGroup if task == "multilabel" else _Group
     return tuple(
-        _Group(kind, index, [members[k].temperature for k in index], len(kinds) == 1) for kind, index in kinds.items()
+        make(kind, index, [members[k].temperature for k in index], len(kinds) == 1) for kind, index in kinds.items()
     )
 
 
@@ -256,12 +285,13 @@ def _expanded(column: Array, kind: Kind, columns: int) -> Floats:
     return np.stack((first, second), axis=1)
 
 
-_SAID: dict[FailureReason, str] = {
+_SAID: dict[FailureReason | Literal["labels"], str] = {
     "not_finite": "NaN or infinite",
     "distribution": "not a distribution (each ≥ 0, sum 1 ± 0.001)",
+    "labels": "not probabilities (each from 0 to 1)",
 }
 
 
-def _rows_told(rows: Mask, reason: FailureReason) -> str:
+def _rows_told(rows: Mask, said: str) -> str:
     where = np.flatnonzero(rows)
-    return f"{len(where)} of {len(rows)} rows {_SAID[reason]}, the first is row {where[0]}"
+    return f"{len(where)} of {len(rows)} rows {said}, the first is row {where[0]}"

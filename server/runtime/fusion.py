@@ -12,7 +12,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model_repo import Fusion, Geometric, Mean, Median, ReciprocalRank, Stacked, Vote, Weighted
+from model_repo import Fusion, Geometric, Manifest, Mean, Median, ReciprocalRank, Stacked, Vote, Weighted
+from model_repo.manifest import THRESHOLD, Task
+from server.runtime import labelwise
 from server.runtime.calibration import softmax, temper
 from server.runtime.datatypes import Floats, Mask
 
@@ -55,6 +57,8 @@ def fuse(
     weights: ArrayLike,
     mask: Mask | None = None,
     stacker: Stacker | None = None,
+    task: Task = "classification",
+    thresholds: ArrayLike = THRESHOLD,
 ) -> Floats:
     """The fused answer, float64 [n, C], of calibrated outputs `P` [K, n, C].
 
@@ -67,28 +71,47 @@ def fuse(
         if stacker is None:
             raise ValueError("the stacked rule needs its fusion.onnx as `stacker`")
         return _stacked(fusion, np.asarray(P, dtype=np.float64), weights, mask, stacker)
-    return Rule(fusion, weights)(np.asarray(P, dtype=np.float64), mask)
+    return Rule(fusion, weights, task, thresholds)(np.asarray(P, dtype=np.float64), mask)
+
+
+def fuse_for(
+    manifest: Manifest, P: NDArray[np.floating], mask: Mask | None = None, stacker: Stacker | None = None
+) -> Floats:
+    """What `fuse` gives with everything that the manifest says of it."""
+    weights = [member.weight for member in manifest.members]
+    at_least = labelwise.thresholds(manifest)
+    return fuse(manifest.fusion, P, weights, mask, stacker, manifest.task, at_least)
 
 
 class Rule:
-    """A fixed rule bound to its weights, so that a batch pays for arithmetic only. Stateless; any thread."""
+    """A fixed rule bound to its weights, so that a batch pays for arithmetic only. Stateless; any thread.
 
-    def __init__(self, fusion: Fusion, weights: ArrayLike) -> None:
+    `thresholds` [C], or one for all, are those from which on a member of a multilabel votes for a label.
+    """
+
+    def __init__(
+        self,
+        fusion: Fusion,
+        weights: ArrayLike,
+        task: Task = "classification",
+        thresholds: ArrayLike = THRESHOLD,
+    ) -> None:
         self.share = shares(fusion, weights)
         self._temperature = fusion.temperature
-        self._combine = _combination(fusion)
+        self._combine = _combination(fusion, task, np.asarray(thresholds, dtype=np.float64))
+        self._temper = labelwise.temper if task == "multilabel" else temper
 
     def __call__(self, P: Floats, mask: Mask | None = None) -> Floats:
         """float64 [n, C] from float64 [K, n, C]; entries of `P` where `mask` is False may be NaN."""
         if mask is None:
             fused = self._combine(P, self.share[:, None], None)
-            return fused if self._temperature == 1.0 else temper(fused, self._temperature)
+            return fused if self._temperature == 1.0 else self._temper(fused, self._temperature)
         answered = mask.any(axis=0)
         filled = np.where(mask[:, :, None], P, 1.0)  # any positive number: its weight is never used
         fused = self._combine(filled, row_shares(self.share, mask), mask)
         if self._temperature != 1.0:
             fused[~answered] = 1.0
-            fused = temper(fused, self._temperature)
+            fused = self._temper(fused, self._temperature)
         fused[~answered] = np.nan
         return fused
 
@@ -97,8 +120,14 @@ _Combination = Callable[[Floats, Floats, Mask | None], Floats]
 """P [K, n, C], weights [K, n] or [K, 1], mask [K, n] or None → fused [n, C]; rows without a member: anything."""
 
 
-def _combination(fusion: Fusion) -> _Combination:
+def _combination(fusion: Fusion, task: Task, thresholds: Floats) -> _Combination:
     match fusion:
+        case Vote() if task == "multilabel":
+            return lambda P, W, mask: _weighted(labelwise.held(P, thresholds).astype(np.float64), W, mask)
+        case Geometric(floor=floor) if task == "multilabel":
+            return lambda P, W, mask: _odds_pool(np.clip(P, floor, 1.0 - floor), W, mask)
+        case Median() if task != "classification":
+            return _middle
         case Mean() | Weighted():
             return _weighted
         case Vote():
@@ -136,6 +165,16 @@ def ranks(S: Floats) -> Floats:
     places = np.empty_like(S)
     np.put_along_axis(places, order, np.arange(1.0, S.shape[2] + 1.0)[None, None, :], axis=2)
     return places
+
+
+def _odds_pool(P: Floats, W: Floats, mask: Mask | None) -> Floats:
+    """sigmoid(Σ_k w_k log(p_k / (1 - p_k))), entry by entry."""
+    return labelwise.sigmoid(_weighted(labelwise.log_odds(P), W, mask))
+
+
+def _middle(P: Floats, W: Floats, mask: Mask | None) -> Floats:
+    """The median of each column, which need not sum to anything."""
+    return np.median(P, axis=0) if mask is None else _masked_median(P, mask)
 
 
 def _median(P: Floats, W: Floats, mask: Mask | None) -> Floats:

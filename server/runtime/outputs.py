@@ -9,19 +9,22 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from model_repo import Manifest
+from model_repo import Manifest, Mean, Vote
 from model_repo.manifest import Task
 from server.runtime.datatypes import Array, Floats, Mask
-from server.runtime.fusion import row_shares, shares, winners
+from server.runtime.fusion import ACTUALLY_TIED, Rule, row_shares, shares, winners
+from server.runtime.labelwise import binary_entropy, held, thresholds
 from server.runtime.prediction import OutputSpec
 
 DEFAULT_OUTPUTS: Mapping[Task, tuple[str, ...]] = {
     "classification": ("probabilities", "label"),
+    "multilabel": ("probabilities", "labels"),
     "regression": ("value",),
     "ranking": ("scores", "ranking"),
 }
 FUSED_OUTPUT: Mapping[Task, str] = {
     "classification": "probabilities",
+    "multilabel": "probabilities",
     "regression": "value",
     "ranking": "scores",
 }
@@ -32,7 +35,13 @@ def output_specs(manifest: Manifest) -> dict[str, OutputSpec]:
     C, K = manifest.columns, len(manifest.members)
     members = {"members": OutputSpec("FP32", (-1, K, C))}
     if manifest.task == "regression":
-        return {"value": OutputSpec("FP32", (-1,)), "std": OutputSpec("FP32", (-1,))} | members
+        value = OutputSpec("FP32", (-1, *manifest.value_shape))
+        shaped = {"members": OutputSpec("FP32", (-1, K, *(manifest.value_shape or (1,))))}
+        return {"value": value, "std": value} | shaped
+    if manifest.task == "multilabel":
+        each = OutputSpec("FP32", (-1, C))
+        labels = {"labels": OutputSpec("BOOL", (-1, C)), "agreement": each, "entropy": each}
+        return {"probabilities": each} | labels | members
     if manifest.task == "ranking":
         return {"scores": OutputSpec("FP32", (-1, C)), "ranking": OutputSpec("BYTES", (-1, C))} | members
     specs = {"probabilities": OutputSpec("FP32", (-1, C)), "label": OutputSpec("BYTES", (-1,))}
@@ -51,8 +60,10 @@ class Answers:
             manifest,
             np.array(manifest.classes, dtype=np.object_),
             shares(manifest.fusion, [member.weight for member in manifest.members]),
+            thresholds(manifest),
         )
-        self._makers = {name: _MAKERS[name] for name in output_specs(manifest)}
+        makers = _MAKERS | _OF_TASK.get(manifest.task, {})
+        self._makers = {name: makers[name] for name in output_specs(manifest)}
 
     def make(self, asked: Collection[str], P: Floats, mask: Mask | None, fused: Floats) -> dict[str, Array]:
         """The outputs asked for, of `P` float64 [K, n, C], `mask` bool [K, n] or None, `fused` float64 [n, C].
@@ -85,6 +96,8 @@ class _Basis:
     manifest: Manifest
     classes: NDArray[np.object_]
     share: Floats
+    thresholds: Floats
+    """Of each label; without meaning where the task is no multilabel."""
 
 
 class _Batch:
@@ -112,6 +125,15 @@ class _Batch:
     def filled(self) -> Floats:
         """P with zeros where a member is masked: its weight there is zero."""
         return self.P if self.mask is None else np.where(self.mask[:, :, None], self.P, 0.0)
+
+    @property
+    def thresholds(self) -> Floats:
+        """Of each label, [C]."""
+        return self.basis.thresholds
+
+    def valued(self, columns: Array) -> Array:
+        """[n, C] in the shape of the rows' values."""
+        return columns.reshape(len(columns), *self.basis.manifest.value_shape)
 
     def told(self, values: Floats) -> NDArray[np.float32]:
         """float32 with NaN in the rows that nobody answered."""
@@ -171,18 +193,45 @@ def _members(batch: _Batch) -> Array:
     return members
 
 
+def _labels(batch: _Batch) -> Array:
+    """bool [n, C]: labels whose probability reaches the threshold; of votes, a majority, or half and the mean."""
+    verdict = held(batch.fused, batch.thresholds)
+    if not isinstance(batch.basis.manifest.fusion, Vote):
+        return verdict
+    tied = np.abs(batch.fused - 0.5) <= ACTUALLY_TIED
+    if not tied.any():
+        return batch.fused > 0.5
+    mean = Rule(Mean(), np.ones(len(batch.P)), "multilabel")(batch.P, batch.mask)
+    return np.where(tied, held(mean, batch.thresholds), batch.fused > 0.5)
+
+
+def _label_agreement(batch: _Batch) -> Array:
+    """Label by label: the weight of the members whose own verdict is the answer's, of all that answered."""
+    agree = held(batch.filled, batch.thresholds) == _labels(batch)
+    return batch.told((batch.shares[:, :, None] * agree).sum(axis=0))
+
+
+def _label_entropy(batch: _Batch) -> Array:
+    return batch.told(binary_entropy(batch.fused))
+
+
 def _value(batch: _Batch) -> Array:
-    return batch.fused[:, 0].astype(np.float32)
+    return batch.valued(batch.fused.astype(np.float32))
 
 
 def _std(batch: _Batch) -> Array:
     """Standard deviation of the members that answered (their spread, not an error bar): Σ(y − mean)² / K."""
     if batch.mask is None:
-        spread: Array = batch.P[:, :, 0].std(axis=0).astype(np.float32)
-        return spread
-    W = row_shares(np.ones(len(batch.P)), batch.mask)
-    y = batch.filled[:, :, 0]
-    return batch.told(np.sqrt((W * (y - (W * y).sum(axis=0)) ** 2).sum(axis=0)))
+        spread: Array = batch.P.std(axis=0).astype(np.float32)
+        return batch.valued(spread)
+    W = row_shares(np.ones(len(batch.P)), batch.mask)[:, :, None]
+    y = batch.filled
+    return batch.valued(batch.told(np.sqrt((W * (y - (W * y).sum(axis=0)) ** 2).sum(axis=0))))
+
+
+def _value_members(batch: _Batch) -> Array:
+    members = _members(batch)
+    return members.reshape(*members.shape[:2], *(batch.basis.manifest.value_shape or (1,)))
 
 
 def _ranking(batch: _Batch) -> Array:
@@ -190,7 +239,7 @@ def _ranking(batch: _Batch) -> Array:
     return batch.basis.classes[np.argsort(-batch.fused, axis=1, kind="stable")]
 
 
-_MAKERS: Mapping[str, Callable[[_Batch], Array]] = {
+_MAKERS: dict[str, Callable[[_Batch], Array]] = {
     "probabilities": _fused,
     "label": _label,
     "confidence": _confidence,
@@ -204,3 +253,9 @@ _MAKERS: Mapping[str, Callable[[_Batch], Array]] = {
     "scores": _fused,
     "ranking": _ranking,
 }
+
+_OF_TASK: dict[Task, dict[str, Callable[[_Batch], Array]]] = {
+    "multilabel": {"labels": _labels, "agreement": _label_agreement, "entropy": _label_entropy},
+    "regression": {"members": _value_members},
+}
+"""What a task makes in its own way."""

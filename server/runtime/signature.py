@@ -144,7 +144,7 @@ def _output_problems(manifest: Manifest, member: Member, outputs: Sequence[Tenso
         hint = " (export it with zipmap off)" if "map(" in entry.type else ""
         yield f"gives {entry.name!r} as {_datatype(entry.type)}, expected FP16, FP32 or FP64{hint}"
     elif not _one_column(manifest, member, entry.shape):
-        expected = (-1, manifest.columns)
+        expected = (-1, *manifest.value_shape) if manifest.value_shape else (-1, manifest.columns)
         yield from _shape_problems(entry, "gives ", expected, f"the manifest says {_told(expected)}")
     elif isinstance(entry.shape[0], int):
         yield _fixed_rows(entry)
@@ -160,7 +160,8 @@ def _no_output(name: str, outputs: Sequence[TensorInfo]) -> str:
 
 def _one_column(manifest: Manifest, member: Member, shape: Shape) -> bool:
     """[n] or [n, 1] where that is enough: a value, or the second class's share of two."""
-    enough = manifest.columns == 1 or (manifest.columns == 2 and member.kind != "value")
+    two = manifest.columns == 2 and member.kind != "value" and manifest.task != "multilabel"
+    enough = (manifest.columns == 1 and len(manifest.value_shape) <= 1) or two
     return enough and (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1))
 
 

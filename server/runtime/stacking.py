@@ -10,6 +10,7 @@ from model_repo import Manifest, Stacked
 from server.runtime.alignment import SUM_TOLERANCE
 from server.runtime.datatypes import Floats, Mask
 from server.runtime.fusion import Rule, Stacker, learned
+from server.runtime.labelwise import thresholds
 from server.runtime.prediction import FUSION, FailureReason, MemberFailure
 from server.runtime.sessions import RunError, Session
 
@@ -24,7 +25,7 @@ def fuser(manifest: Manifest, stacker: Session | None) -> Fuser:
     if isinstance(fusion, Stacked):
         assert stacker is not None, "a stacked fusion has a session"
         return Stacking(fusion, weights, _learned(stacker))
-    rule = Rule(fusion, weights)
+    rule = Rule(fusion, weights, manifest.task, thresholds(manifest))
     return lambda P, mask: (rule(P, mask), ())
 
 

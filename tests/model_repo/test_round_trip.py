@@ -38,6 +38,7 @@ from model_repo import (
 )
 from model_repo.manifest import Datatype, Task
 from model_repo.routes import decode_routes, encode_routes
+from model_repo.rules import CALIBRATED
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -66,12 +67,13 @@ calibrated: st.SearchStrategy[Any] = st.one_of(
 learned = st.builds(Stacked, file=st.just("fusion.onnx"), sha256=digests, bytes=sizes, fallback=calibrated)
 RULES: dict[str, st.SearchStrategy[Fusion]] = {
     "classification": calibrated | learned,
+    "multilabel": calibrated,
     "regression": st.sampled_from([Mean(), Weighted(), Median()]),
     "ranking": st.builds(ReciprocalRank, constant=positives) | st.just(Weighted()),
 }
 
 
-TASKS: list[Task] = ["classification", "regression", "ranking"]
+TASKS: list[Task] = ["classification", "multilabel", "regression", "ranking"]
 DATATYPES: list[Datatype] = ["BOOL", "INT64", "FP16", "FP64", "BYTES"]
 
 
@@ -99,12 +101,12 @@ def members(draw: st.DrawFn, name: str, task: str, classes: tuple[str, ...], inp
         sha256=draw(digests),
         bytes=draw(sizes),
         output=draw(words),
-        kind=draw(st.sampled_from(["probabilities", "logits"])) if task == "classification" else "value",
+        kind=draw(st.sampled_from(["probabilities", "logits"])) if task in CALIBRATED else "value",
         external=draw(st.sampled_from([(), (external,)])),
         inputs=draw(st.dictionaries(words, st.sampled_from(inputs), max_size=2)),
         classes=draw(st.none() | st.permutations(classes).map(tuple)) if classes else None,
         weight=draw(positives),
-        temperature=draw(positives) if task == "classification" else 1.0,
+        temperature=draw(positives) if task in CALIBRATED else 1.0,
         providers=draw(st.none() | providers),
         required=draw(st.booleans()),
         family=draw(st.none() | words),
@@ -142,6 +144,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
         golden=Golden(file="golden.npz", sha256=draw(digests), bytes=draw(sizes), rows=draw(st.integers(1, 100)),
                       atol=draw(amounts)),
         classes=classes,
+        thresholds=tuple(draw(st.floats(0, 1)) for _ in classes) if task == "multilabel" else (),
+        value_shape=draw(st.lists(st.integers(1, 9), max_size=4).map(tuple)) if task == "regression" else (),
         conformal=draw(st.none() | conformal) if task == "classification" else None,
         ledger=draw(st.none() | ledgers),
         batching=Batching(
