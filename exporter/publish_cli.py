@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"what a member gives: {', '.join(get_args(Kind))} [found by running it]")  # fmt: skip
     parser.add_argument("--output", action="append", default=[], metavar="NAME=TENSOR",
                         help="the output of a member that is fused [its only one of floats]")  # fmt: skip
+    parser.add_argument("--missing", choices=("nan", "refuse"),
+                        help="whether JSON may have null or NaN [nan where every member has a way]")  # fmt: skip
     parser.add_argument("--quorum", type=int, metavar="N", help="fewest members that may answer [half, rounded up]")
     parser.add_argument("--version", type=int, metavar="N", help="the version's number [the next]")
     parser.add_argument("--description", default="", help="a line for people")
@@ -98,6 +100,7 @@ def _publish(arguments: argparse.Namespace) -> Published:
         description=arguments.description,
         batching=limits.batching_of(arguments),
         tolerance=limits.tolerance_of(arguments),
+        missing=arguments.missing,
     )
     return publish(
         Repository(arguments.repository),

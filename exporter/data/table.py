@@ -23,11 +23,8 @@ from model_repo import Input
 NUMBERS, CATEGORIES = "numbers", "categories"
 """The ensemble's inputs: FP32 [-1, N] and BYTES [-1, M], each with its columns in the order of the table."""
 
-MISSING = -1e30
-"""What stands for a missing number beside NaN, which JSON does not have: this or anything below half of it."""
-
 LARGEST = 1e29
-"""Numbers of a table are smaller than this, and so far from what stands for a missing one."""
+"""Numbers of a table are smaller than this: their squares are floats too."""
 
 WORDS, PLACES = "words", "places"
 """In the context: every known category, str [W], the empty string first; and int64 [M, W + 1], the place of each word
@@ -200,14 +197,14 @@ class Schema:
     @property
     def inputs(self) -> tuple[Input, ...]:
         """As the manifest declares them."""
-        numbers = Input(name=NUMBERS, datatype="FP32", shape=(-1, len(self.numeric)))
+        numbers = Input(name=NUMBERS, datatype="FP32", shape=(-1, len(self.numeric)), missing="nan")
         categories = Input(name=CATEGORIES, datatype="BYTES", shape=(-1, len(self.categorical)))
         return tuple(entry for entry in (numbers, categories) if entry.shape[1])
 
 
 def _edges(schema: Schema) -> dict[str, Array]:
-    """All missing in both ways, zeros, and very large and very small numbers; categories that nobody has seen."""
-    numbers = [math.nan, MISSING, 0.0, 1e9, -1e9]
+    """All missing, zeros, and very large and very small numbers; categories that nobody has seen."""
+    numbers = [math.nan, -0.0, 0.0, 1e9, -1e9]
     strings = ["", "?", "never seen", "é" * 300, " "]
     edges: dict[str, Array] = {}
     if schema.numeric:

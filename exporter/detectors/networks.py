@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporter.data.dataset import Array, Rows
-from exporter.data.table import CATEGORIES, MISSING
+from exporter.data.table import CATEGORIES
 from exporter.errors import TrainingError
 from exporter.families.base import Setting
 from model_repo import Input
@@ -80,7 +80,7 @@ class Scaled(_Part):
         super().__init__()
         self.width = int(np.prod(entry.shape[1:], dtype=np.int64))
         values = array.reshape(len(array), -1).astype(np.float64)
-        known = np.where(np.isfinite(values) & (values > MISSING), values, np.nan)
+        known = np.where(np.isfinite(values), values, np.nan)
         there = ~np.isnan(known)
         count = np.maximum(there.sum(axis=0), 1)
         mean = np.where(there, known, 0.0).sum(axis=0) / count
@@ -90,7 +90,7 @@ class Scaled(_Part):
 
     def forward(self, tensor: Tensor) -> Tensor:
         values = tensor.reshape(-1, self.width).to(torch.float32)
-        missing = torch.isnan(values) | (values <= MISSING)
+        missing = torch.isnan(values)
         scaled = torch.clamp((values - self.mean) / self.deviation, -_FARTHEST, _FARTHEST)
         return torch.where(missing, torch.zeros_like(scaled), scaled)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from exporter import bundle
 from exporter.bundle import Bundle, Part
 from exporter.errors import BundleError
-from exporter.publishing import rows
+from exporter.publishing import missing, rows
 from exporter.publishing.answers import Given, given, renormalised
 from exporter.publishing.assembly import inputs_of, manifest_of
 from exporter.publishing.meaning import Seen, decide
@@ -83,10 +83,13 @@ def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Pat
         raise BundleError("what the members give can be read in several ways", meaning.problems)
     members = [_renormalised(one, feeds) if one.file.name in meaning.renormalised else one for one in members]
     warned, beyond = independent(members, feeds, wishes.tolerance)
+    inputs, gaps = missing.declared(inputs, members, feeds, wishes.missing)
     draft = manifest_of(name, inputs, members, naming, meaning, wishes)
     changed = [f"member '{one.file.name}': {note}" for one in members for note in one.file.notes]
     told = naming.notes if draft.classes else ()
-    return Assembled(feeds, members, draft, seen, wishes.tolerance, beyond, (*changed, *told, *meaning.notes, *warned))
+    return Assembled(
+        feeds, members, draft, seen, wishes.tolerance, beyond, (*changed, *told, *meaning.notes, *gaps, *warned)
+    )
 
 
 def bundled(found: Assembled) -> Bundle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from exporter.publishing.tolerance import Tolerance
 from model_repo import Batching, Fusion, Geometric, Mean, Median, ReciprocalRank, Vote, Weighted
@@ -34,3 +35,4 @@ class Wishes:
     description: str = ""
     batching: Batching = Batching()  # noqa: RUF009 - frozen
     tolerance: Tolerance = Tolerance()  # noqa: RUF009 - frozen
+    missing: Literal["nan", "refuse"] | None = None

@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
-from exporter.data.table import CATEGORIES, MISSING, NUMBERS, PLACES
+from exporter.data.table import CATEGORIES, NUMBERS, PLACES
 from exporter.families.base import Setting
-
-_MISSING_BELOW = MISSING / 2
-"""Between what stands for a missing number and every number that a table may have."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,8 @@ class Statistics:
 
 
 def absent(numbers: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which numbers [n, N] are missing: NaN, or the value that stands for it."""
-    found: NDArray[np.bool_] = np.isnan(numbers) | (numbers <= _MISSING_BELOW)
+    """Which numbers [n, N] are missing: NaN."""
+    found: NDArray[np.bool_] = np.isnan(numbers)
     return found
 
 
@@ -83,7 +80,7 @@ class Columns(nn.Module):
         numbers = gaps = places = None
         words = second if self.has_numbers else first
         if self.has_numbers:
-            gone = torch.isnan(first) | (first <= _MISSING_BELOW)
+            gone = torch.isnan(first)
             numbers = torch.where(gone, self.get_buffer("median"), first)
             if self.gap_count:
                 gaps = gone[:, self.get_buffer("gaps")].float()

@@ -95,7 +95,7 @@ def table() -> Dataset:
         Input(name=CATEGORIES, datatype="BYTES", shape=(-1, 2)),
     )
     amounts = RNG.normal(50, 5, (120, 2)).astype(np.float32)
-    amounts[5, 1] = -1e30
+    amounts[5, 1] = np.nan
     rows = Rows.of({"numbers": amounts, CATEGORIES: pairs}, RNG.integers(0, 2, 120))
     context = {WORDS: np.array(["", "blue", "bus", "car", "gold", "red"], np.str_)}
     return Dataset(rows, ("a", "b"), inputs, context=context)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from exporter.cli import main
-from exporter.data.table import CATEGORIES, MISSING, NUMBERS
+from exporter.data.table import CATEGORIES, NUMBERS
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests.exporter.table.samples import people
@@ -52,11 +52,11 @@ def test_a_table_is_exported_and_served_with_gaps_and_strange_words(
     assert json.loads(capsys.readouterr().out)["rule"] == "mean"
     version = Repository(tmp_path / "models").open("people", 1)
     assert version.manifest.classes == ("high", "low", "middle")
-    assert [entry.datatype for entry in version.manifest.inputs] == ["FP32", "BYTES"]
+    assert [(each.datatype, each.missing) for each in version.manifest.inputs] == [("FP32", "nan"), ("BYTES", "refuse")]
     ensemble = LoadedEnsemble.open(version, SessionPool(), RuntimeOptions(cores=1))
     ensemble.check_golden()
     rows = {
-        NUMBERS: np.array([[75, 30], [np.nan, 30], [MISSING, 30], [np.nan, np.nan]], dtype=np.float32),
+        NUMBERS: np.array([[75, 30], [np.nan, 30], [np.nan, 30], [np.nan, np.nan]], dtype=np.float32),
         CATEGORIES: np.array([["nurse", "north"], ["astronaut", ""], ["", "moon"], ["", ""]], dtype=object),
     }
     answers = ensemble.predict(rows, ["probabilities", "members"]).outputs
