@@ -139,6 +139,10 @@ class Member(OnnxModel, frozen=True, kw_only=True):
     """The member's own class order where it differs; aligned with the ensemble's by name."""
     weight: Annotated[float, Meta(ge=0)] = 1.0
     temperature: Positive = 1.0
+    rows: Annotated[int, Meta(ge=1, le=65536)] | None = None
+    """The model takes exactly so many rows: it is run in slices of them, the last one filled up. None: any number."""
+    adapters: tuple[str, ...] = ()
+    """What publishing put into its graph so that it takes the ensemble's inputs, in words, for people."""
     required: bool = False
     """Without this member no answer is given, whatever the quorum says."""
 

@@ -10,59 +10,11 @@ from exporter.bundle import NO_DIGEST, draft
 from exporter.errors import BundleError
 from exporter.publishing.answers import Given
 from exporter.publishing.meaning import Meaning
-from exporter.publishing.model_file import ModelFile
 from exporter.publishing.naming import Naming
 from exporter.publishing.wishes import Wishes
 from model_repo import Input, Manifest, Member, problems
-from server.runtime.datatypes import DATATYPES, TensorInfo
 from server.runtime.signature import Signature
 from server.runtime.signature import problems as signature_problems
-
-
-def inputs_of(files: Sequence[ModelFile]) -> tuple[Input, ...]:
-    """The ensemble's inputs: one for each name that the members take, as narrow as the narrowest of them.
-
-    Raises BundleError with every disagreement.
-    """
-    found: dict[str, tuple[ModelFile, TensorInfo, list[int]]] = {}
-    wrong: list[str] = []
-    for file in files:
-        for entry in file.inputs:
-            if entry.type not in DATATYPES:
-                wrong.append(f"member '{file.name}': its input '{entry.name}' is {entry.type}, which is not served")
-            elif entry.shape and isinstance(entry.shape[0], int):
-                wrong.append(
-                    f"member '{file.name}': the first dimension of its input '{entry.name}' is fixed to "
-                    f"{entry.shape[0]}; export it with a dynamic batch"
-                )
-            elif not entry.shape:
-                wrong.append(f"member '{file.name}': its input '{entry.name}' states no shape, expected [n, …]")
-            elif entry.name in found:
-                wrong += _narrowed(file, entry, *found[entry.name])
-            else:
-                sizes = [-1, *(size if isinstance(size, int) else -1 for size in entry.shape[1:])]
-                found[entry.name] = (file, entry, sizes)
-    if wrong:
-        raise BundleError("the members do not make one ensemble", wrong)
-    return tuple(
-        Input(name=name, datatype=DATATYPES[entry.type], shape=tuple(sizes))  # type: ignore[arg-type]  # the table's values are the Literal's
-        for name, (_, entry, sizes) in found.items()
-    )
-
-
-def _narrowed(file: ModelFile, entry: TensorInfo, other: ModelFile, first: TensorInfo, sizes: list[int]) -> list[str]:
-    """Fit another member's view of an input into `sizes`; what does not fit as sentences."""
-    both = f"input '{entry.name}': member '{other.name}' takes"
-    if entry.type != first.type:
-        return [f"{both} {DATATYPES[first.type]}, member '{file.name}' {DATATYPES[entry.type]}"]
-    if len(entry.shape) != len(sizes):
-        return [f"{both} {_shape(first)}, member '{file.name}' {_shape(entry)}"]
-    for place, size in enumerate(entry.shape[1:], 1):
-        if isinstance(size, int) and sizes[place] not in (-1, size):
-            return [f"{both} {_shape(first)}, member '{file.name}' {_shape(entry)}"]
-        if isinstance(size, int):
-            sizes[place] = size
-    return []
 
 
 def manifest_of(
@@ -105,11 +57,10 @@ def _member(
         sha256=NO_DIGEST,
         bytes=len(one.file.model.data),
         output=one.output.name,
+        inputs=dict(one.file.wiring),
+        rows=one.file.rows,
+        adapters=one.file.adapters,
         kind=meaning.kinds[name],
         classes=order if classes and order is not None and order != classes else None,
         weight=1.0 if wishes.weights is None else wishes.weights[place],
     )
-
-
-def _shape(entry: TensorInfo) -> str:
-    return "[" + ", ".join(["n", *(str(s) if isinstance(s, int) else "?" for s in entry.shape[1:])]) + "]"

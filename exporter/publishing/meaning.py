@@ -83,11 +83,22 @@ class Meaning:
 
 
 def decide(
-    seen: Mapping[str, Seen], naming: Naming, task: Task | None = None, kinds: Mapping[str, Kind] | None = None
+    seen: Mapping[str, Seen],
+    naming: Naming,
+    task: Task | None = None,
+    kinds: Mapping[str, Kind] | None = None,
+    *,
+    pictures: bool = False,
 ) -> Meaning:
-    """What the columns of the members mean; `task` and `kinds` are what the user says. Doubts are in `problems`."""
+    """What the columns of the members mean; `task` and `kinds` are what the user says. Doubts are in `problems`.
+
+    `pictures`: what they are given. Columns without bounds are then logits, as a guess: hardly anything else is made
+    of pictures in one row of columns.
+    """
     said = kinds or {}
     found = task or _task(seen, naming, said)
+    if found is None and pictures and not any(each.look == "fraction" for each in seen.values()):
+        found = "classification"
     if found is None:
         return Meaning("classification", {}, problems=_doubts(seen, said))
     if found != "classification":

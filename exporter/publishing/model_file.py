@@ -14,6 +14,7 @@ from onnx import ModelProto
 from exporter.publishing.not_onnx import LFS, hint
 from exporter.publishing.votes import LABEL_TYPES
 from exporter.publishing.zipmap import unzip
+from server.runtime.buckets import Bucketed, Buckets
 from server.runtime.datatypes import DATATYPES, FLOAT_TYPES, Array, TensorInfo
 from server.runtime.external import ModelError, locations, parse
 from server.runtime.sessions import Model, RunError, Session, SessionError, SessionKey
@@ -36,6 +37,12 @@ class ModelFile:
     """Outputs that were a ZipMap's in the file → the class names that it stated."""
     notes: tuple[str, ...] = ()
     """What was changed in the graph, one sentence each, without the member's name."""
+    wiring: Mapping[str, str] = field(default_factory=dict)
+    """Input of the graph → input of the ensemble, where the names differ."""
+    adapters: tuple[str, ...] = ()
+    """What was put into the graph so that it takes the ensemble's inputs, in words."""
+    rows: int | None = None
+    """The file takes exactly so many rows, and is run in slices of them."""
     batch_rows: int = 64
     """Most rows that are run at once: as the server will, since some models answer otherwise in other batches."""
 
@@ -109,17 +116,25 @@ class ModelFile:
 
     def run(self, output: str, feeds: Mapping[str, Array]) -> Array:
         """The output for these rows, in batches as the server makes them. Raises ModelFileError."""
-        mine = {entry.name: feeds[entry.name] for entry in self.inputs}
+        mine = {entry.name: feeds[self.source(entry.name)] for entry in self.inputs}
         rows = len(next(iter(mine.values()))) if mine else 0
+        batches = [_cut(mine, at, self.batch_rows) for at in range(0, rows, self.batch_rows)]
         try:
-            if rows <= self.batch_rows:
-                return self.session.run([output], mine)[0]
-            parts = [
-                self.session.run([output], _cut(mine, at, self.batch_rows))[0] for at in range(0, rows, self.batch_rows)
-            ]
-            return np.concatenate(parts)
+            parts = [self._sliced(output, batch) for batch in batches if rows > self.batch_rows]
+            return np.concatenate(parts) if parts else self._sliced(output, mine)
         except RunError as error:
             raise ModelFileError(f"does not run on the golden rows: {error.detail}") from error
+
+    def source(self, name: str) -> str:
+        """The ensemble's input that the graph's input takes."""
+        return self.wiring.get(name, name)
+
+    def _sliced(self, output: str, feeds: Mapping[str, Array]) -> Array:
+        """One batch; in slices where the file takes no other size. Raises RunError."""
+        if self.rows is None:
+            return self.session.run([output], feeds)[0]
+        run = Bucketed(lambda outputs, part, _: self.session.run(outputs, part), Buckets((self.rows,)))
+        return run([output], feeds, None)[0]
 
 
 def _cut(feeds: Mapping[str, Array], start: int, rows: int) -> dict[str, Array]:

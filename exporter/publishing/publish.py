@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from exporter.bundle import Bundle, Part
 from exporter.errors import BundleError
 from exporter.publishing import missing, rows
 from exporter.publishing.answers import Given, given, renormalised
-from exporter.publishing.assembly import inputs_of, manifest_of
+from exporter.publishing.assembly import manifest_of
+from exporter.publishing.batches import freed
+from exporter.publishing.inputs import fixed_rows, inputs_of, is_picture
 from exporter.publishing.meaning import Seen, decide
 from exporter.publishing.model_file import ModelFile, ModelFileError
 from exporter.publishing.neighbours import independent
@@ -73,12 +75,13 @@ def publish(
 
 def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Path | None = None) -> Assembled:
     """The files as members of one ensemble, run on golden rows from `golden` or drawn ones. Raises BundleError."""
-    files = [replace(file, batch_rows=wishes.batching.max_batch_rows) for file in files]
+    files = _each(files, lambda file: replace(file, batch_rows=wishes.batching.max_batch_rows, rows=fixed_rows(file)))
     inputs = inputs_of(files)
     feeds = rows.drawn(inputs) if golden is None else rows.read(golden, inputs)
+    files = _each(files, lambda file: freed(file, feeds))
     members, naming = given(files, wishes, feeds)
     seen = {one.file.name: one.seen for one in members}
-    meaning = decide(seen, naming, wishes.task, wishes.kinds)
+    meaning = decide(seen, naming, wishes.task, wishes.kinds, pictures=any(map(is_picture, inputs)))
     if meaning.problems:
         raise BundleError("what the members give can be read in several ways", meaning.problems)
     members = [_renormalised(one, feeds) if one.file.name in meaning.renormalised else one for one in members]
@@ -120,6 +123,20 @@ def _renormalised(one: Given, feeds: Mapping[str, Array]) -> Given:
         return renormalised(one, feeds)
     except ModelFileError as error:
         raise BundleError("the members do not make one ensemble", [f"member '{one.file.name}': {error}"]) from error
+
+
+def _each(files: Sequence[ModelFile], work: Callable[[ModelFile], ModelFile]) -> list[ModelFile]:
+    """What `work` makes of every file. Raises BundleError with all that it refuses."""
+    made: list[ModelFile] = []
+    wrong: list[str] = []
+    for file in files:
+        try:
+            made.append(work(file))
+        except ModelFileError as error:
+            wrong.append(f"member '{file.name}': {error}")
+    if wrong:
+        raise BundleError("the members do not make one ensemble", wrong)
+    return made
 
 
 def read(paths: Mapping[str, Path]) -> list[ModelFile]:

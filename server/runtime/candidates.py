@@ -88,6 +88,9 @@ class Candidates:
         return merged
 
     def _check_mergeable(self) -> None:
+        for slot in self._slots:
+            if slot.rows is not None:
+                raise PlanError(f"member {slot.member.name!r} is run in slices of {slot.rows} rows")
         first, *others = self._slots
         for slot in others:
             one, other = first.session, slot.session

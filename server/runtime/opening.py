@@ -130,6 +130,7 @@ class Opening:
         return (
             members,
             detectors,
+            tuple(member.rows for member in manifest.members),
             manifest.tokenizers,
             manifest.batching.max_batch_rows,
             options.cores,

@@ -6,12 +6,13 @@ are the same for every plan. Members of one file are one unit: it runs once and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
-from model_repo import Detector, Extra, OnnxModel
+from model_repo import Detector, Extra, Member, OnnxModel
+from server.runtime.buckets import Bucketed, Buckets
 from server.runtime.datatypes import Array, Feeds
 from server.runtime.options import PlanName
 from server.runtime.prediction import Execution, MemberFailure, Role
@@ -33,6 +34,7 @@ class Slot:
     def __init__(self, member: OnnxModel, session: Session) -> None:
         self.member = member
         self.session = session
+        self.rows = member.rows if isinstance(member, Member) else None
         self.feeds = {entry.name: member.inputs.get(entry.name, entry.name) for entry in session.inputs}
 
     @property
@@ -58,7 +60,7 @@ class Unit:
         self.slots = tuple(slots)
         self.places = tuple(places)
         session = slots[0].session
-        self._ask = session.recall if recalling else session.run
+        self._ask = _in_slices(session.recall if recalling else session.run, slots[0].rows)
         self._wiring = tuple(slots[0].feeds.items())
         self._outputs = list(dict.fromkeys(slot.member.output for slot in slots))
         taken = [self._outputs.index(slot.member.output) for slot in slots]
@@ -74,8 +76,19 @@ def units(slots: Sequence[Slot], *, recalling: bool = False) -> tuple[Unit, ...]
     """The slots by session and wiring, in the order of each unit's first; `recalling`: as `Session.recall`."""
     groups: dict[object, list[int]] = {}
     for place, slot in enumerate(slots):
-        groups.setdefault((id(slot.session), tuple(slot.feeds.items())), []).append(place)
+        groups.setdefault((id(slot.session), slot.rows, tuple(slot.feeds.items())), []).append(place)
     return tuple(Unit([slots[place] for place in places], places, recalling) for places in groups.values())
+
+
+Ask = Callable[[list[str], Feeds], Sequence[Array]]
+
+
+def _in_slices(ask: Ask, rows: int | None) -> Ask:
+    """`ask` for any number of rows where the model takes exactly `rows` of them; as it is where it takes any."""
+    if rows is None:
+        return ask
+    sliced = Bucketed(lambda outputs, feeds, _: list(ask(outputs, feeds)), Buckets((rows,)))
+    return lambda outputs, feeds: sliced(outputs, feeds, None)
 
 
 class Sequential:

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,8 +110,11 @@ class Session:
         self.bytes = model.bytes
         handle, self.problem = _open(model, key.asked(), key.threads)
         self.providers = _providers_used(handle)
-        self._run = runner(handle, chosen(_selected(key.asked()), self.providers[0]))
         self.inputs = tuple(_info(entry) for entry in handle.inputs_meta)
+        tuning = chosen(_selected(key.asked()), self.providers[0])
+        if any(entry.shape and isinstance(entry.shape[0], int) for entry in self.inputs):
+            tuning = replace(tuning, buckets=None)  # its batches have one size already
+        self._run = runner(handle, tuning)
         self.outputs = tuple(_info(entry) for entry in handle.outputs_meta)
         self.warm: set[int] = set()
         """Batch sizes that have run; a version that shares every session needs no second warm-up."""

@@ -43,8 +43,20 @@ def problems(manifest: Manifest, members: Mapping[str, Signature], fusion: Signa
 
 def member_problems(manifest: Manifest, member: Member, signature: Signature) -> list[str]:
     """What is wrong with one member: predicates to its name, as `gives [n, 9], the manifest says [n, 10]`."""
+    if member.rows is not None:
+        signature = sliced(signature, member.rows)
     found = _wiring_problems(manifest, member, signature)
     return [*found, *_output_problems(manifest, member, signature.outputs)]
+
+
+def sliced(signature: Signature, rows: int) -> Signature:
+    """The signature as callers see it where the model is run in slices of `rows` rows: its first dimension is free."""
+    return Signature(*(tuple(_freed(entry, rows) for entry in part) for part in (signature.inputs, signature.outputs)))
+
+
+def _freed(entry: TensorInfo, rows: int) -> TensorInfo:
+    fixed = bool(entry.shape) and entry.shape[0] == rows
+    return TensorInfo(entry.name, entry.type, (None, *entry.shape[1:])) if fixed else entry
 
 
 def detector_problems(manifest: Manifest, detector: Detector, signature: Signature) -> list[str]:
@@ -181,7 +193,8 @@ def _shape_problems(entry: TensorInfo, subject: str, expected: Sequence[int], sa
 
 
 def _fixed_rows(entry: TensorInfo) -> str:
-    return f"fixes the first dimension of {entry.name!r} to {entry.shape[0]}; it is the batch and must be dynamic"
+    fixed = f"fixes the first dimension of {entry.name!r} to {entry.shape[0]}"
+    return f"{fixed}; it is the batch and must be dynamic, or a member's `rows`"
 
 
 def _told(shape: Shape) -> str:

@@ -157,7 +157,6 @@ def test_publishing_again_makes_the_next_version(files: Path, capsys: pytest.Cap
     [
         ("soft wide", [], ["input 'x': member 'soft' takes [n, 4], member 'wide' [n, 5]"]),
         ("soft two", [], ["member 'two' gives 2 columns, there are 3 classes"]),
-        ("soft fixed", [], ["member 'fixed': the first dimension of its input 'x' is fixed to 1"]),
         ("soft nan", [], ["member 'nan': its output 'y' has NaN or infinite values on sample rows"]),
         ("soft garbage missing", [], ["member 'garbage': ", "member 'missing': ", "No such file"]),
         ("soft", ["--classes", "a,b"], ["member 'soft' gives 3 columns, there are 2 classes"]),
