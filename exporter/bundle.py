@@ -118,6 +118,8 @@ class Bundle:
     fusion: Fusion
     quorum: int
     golden: GoldenRows
+    thresholds: tuple[float, ...] = ()
+    value_shape: tuple[int, ...] = ()
     stacker: bytes | None = None
     conformal: Conformal | None = None
     side: tuple[SidePart, ...] = ()
@@ -228,6 +230,8 @@ def _staged(bundle: Bundle, staging: Staging, version: int) -> Manifest:
         manifest,
         version=version,
         quorum=bundle.quorum,
+        thresholds=bundle.thresholds,
+        value_shape=bundle.value_shape,
         golden=Golden(
             file=golden.file,
             sha256=golden.sha256,

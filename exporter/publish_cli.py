@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "--fusion", choices=RULES, help="the rule that fuses the members [mean; weighted with --weights]"
     )
     parser.add_argument("--weights", metavar="W,W,…", help="one weight ≥ 0 for each member, in their order [1 each]")
+    parser.add_argument("--thresholds", metavar="T|T,T,…",
+                        help="multilabel: from which probability a label holds, for all or each [0.5]")  # fmt: skip
     parser.add_argument("--classes", metavar="FILE|A,B,C",
                         help="class names: one a line, JSON, or listed; OLD=NEW gives a graph's name another "
                         "[those that stand in the graphs, else 0, 1, …]")  # fmt: skip
@@ -94,6 +96,7 @@ def _publish(arguments: argparse.Namespace) -> Published:
         task=arguments.task,
         classes=None if arguments.classes is None else read_classes(arguments.classes),
         weights=weights,
+        thresholds=_thresholds(arguments.thresholds),
         kinds=_kinds(arguments.kind, paths),
         outputs=_of_members("--output", arguments.output, paths),
         quorum=arguments.quorum,
@@ -122,6 +125,8 @@ def _require_effect(arguments: argparse.Namespace, members: int) -> None:
         raise UsageError("--weights: there is one member, so a weight would change nothing")
     if arguments.fusion == "weighted" and arguments.weights is None:
         raise UsageError("--fusion weighted: without --weights W,W,… it is the plain mean")
+    if arguments.thresholds is not None and arguments.task != "multilabel":
+        raise UsageError("--thresholds: only --task multilabel has labels that hold from a probability on")
     if arguments.classes is not None and arguments.task == "regression":
         raise UsageError("--classes: a regression has no classes; give --classes or --task regression, not both")
 
@@ -142,6 +147,18 @@ def _kinds(words: Sequence[str], paths: Mapping[str, Path]) -> dict[str, Kind]:
             raise UsageError(f"--kind: '{value}' given for '{name}', expected one of {', '.join(get_args(Kind))}")
         kinds[name] = kind
     return kinds
+
+
+def _thresholds(text: str | None) -> tuple[float, ...]:
+    if text is None:
+        return ()
+    try:
+        thresholds = tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--thresholds: '{text}' given, expected numbers such as 0.5,0.3") from error
+    if not all(0 <= threshold <= 1 for threshold in thresholds):
+        raise UsageError(f"--thresholds: '{text}' given, expected numbers from 0 to 1")
+    return thresholds
 
 
 def _weights(text: str | None, members: int) -> tuple[float, ...] | None:

@@ -22,7 +22,10 @@ from server.runtime.datatypes import Array, TensorInfo
 
 @dataclass(frozen=True)
 class Given:
-    """One member's fused output, what it gave for the sample rows, [n] or [n, C], and the names of its columns."""
+    """One member's fused output, what it gave for the sample rows, [n] or [n, C], and the names of its columns.
+
+    Of a regression [n, …].
+    """
 
     file: ModelFile
     output: TensorInfo
@@ -33,8 +36,8 @@ class Given:
 
     @property
     def width(self) -> int:
-        """Columns of the output; 1 where it has none."""
-        return 1 if self.values.ndim == 1 else int(self.values.shape[-1])
+        """Numbers in the answer to one row."""
+        return int(self.values[0].size)
 
     @property
     def seen(self) -> Seen:
@@ -51,7 +54,7 @@ def given(files: Sequence[ModelFile], wishes: Wishes, feeds: Mapping[str, Array]
     found: list[Given] = []
     for file in files:
         try:
-            found.append(_given(file, wishes.outputs.get(file.name), feeds))
+            found.append(_given(file, wishes.outputs.get(file.name), feeds, wishes.task == "regression"))
         except ModelFileError as error:
             wrong.append(f"member '{file.name}': {error}")
     named = wishes.task != "regression"
@@ -75,7 +78,8 @@ def renormalised(one: Given, feeds: Mapping[str, Array]) -> Given:
     return _answered(one, one.file.edited(graph, f"its rows are divided by their sum, as '{name}'"), name, feeds)
 
 
-def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array]) -> Given:
+def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array], values_alone: bool) -> Given:
+    """One member; `values_alone` lets values of any shape through. Raises ModelFileError."""
     file = file if wanted is not None else _joined(file)
     output = file.output(wanted)
     if output.type in LABEL_TYPES:
@@ -87,13 +91,13 @@ def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array]) -> G
         file = file.edited(graph, f"its output '{output.name}' {list(values.shape)} loses the ones behind, as '{name}'")
         output = file.output(name)
         values = values.reshape(len(values), -1)
-    if values.ndim not in (1, 2):
+    if values.ndim not in (1, 2) and not values_alone:
         raise ModelFileError(
             f"its output '{output.name}' is {list(values.shape)} for {len(values)} rows, expected [n] or [n, C]"
         )
     if not np.isfinite(values).all():
         raise ModelFileError(f"its output '{output.name}' has NaN or infinite values on sample rows")
-    columns = 1 if values.ndim == 1 else values.shape[1]
+    columns = int(values[0].size)
     return Given(file, output, values, statement(file, output.name, max(2, columns)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import msgspec
 
@@ -26,24 +27,36 @@ def manifest_of(
     """
     columns = max(member.width for member in members)
     task = meaning.task
-    classes = () if task == "regression" else naming.classes or tuple(map(str, range(max(columns, 2))))
+    least = 1 if task == "multilabel" else 2
+    classes = () if task == "regression" else naming.classes or tuple(map(str, range(max(columns, least))))
     entries = [_member(place, one, classes, naming, meaning, wishes) for place, one in enumerate(members)]
     manifest = msgspec.structs.replace(
         draft(name, task, classes, inputs, entries, wishes.fusion),
         quorum=wishes.quorum or -(-len(members) // 2),
         description=wishes.description,
         batching=wishes.batching,
+        thresholds=wishes.thresholds * len(classes) if len(wishes.thresholds) == 1 else wishes.thresholds,
+        value_shape=_value_shape(members) if task == "regression" else (),
     )
+    share = task != "multilabel" and len(classes) == 2
     wrong = [
-        f"member '{one.file.name}' gives {one.width} columns, there are {len(classes)} classes"
+        f"member '{one.file.name}' gives {one.width} columns, there are {len(classes)} "
+        f"{'labels' if task == 'multilabel' else 'classes'}"
         for one in members
-        if classes and one.width != len(classes) and not (one.width == 1 and len(classes) == 2)
+        if classes and one.width != len(classes) and not (one.width == 1 and share)
     ]
     signatures = {one.file.name: Signature(one.file.inputs, one.file.session.outputs) for one in members}
     wrong = wrong or [*problems(manifest), *signature_problems(manifest, signatures, None)]
     if wrong:
         raise BundleError("the members do not make one ensemble", wrong)
     return manifest
+
+
+def _value_shape(members: Sequence[Given]) -> tuple[int, ...]:
+    """The shape of one row's value, () for one number; the members' that has most, which the others are held to."""
+    shapes = [tuple(one.values.shape[1:]) for one in members]
+    most = max(shapes, key=lambda shape: (prod(shape), len(shape)))
+    return most if prod(most) > 1 else ()
 
 
 def _member(

@@ -101,6 +101,8 @@ def decide(
         found = "classification"
     if found is None:
         return Meaning("classification", {}, problems=_doubts(seen, said))
+    if found == "multilabel":
+        return _labelled(seen, said)
     if found != "classification":
         notes = _taken_for_a_regression(seen) if task is None else ()
         return Meaning(found, {name: said.get(name, "value") for name in seen}, notes=notes)
@@ -137,6 +139,21 @@ def _classified(seen: Mapping[str, Seen], said: Mapping[str, Kind]) -> Meaning:
             sums = f"{_number(each.least_sum)} to {_number(each.most_sum)}"
             notes.append(f"member '{name}': its rows sum to {sums}; they are divided by their sum")
     return Meaning("classification", kinds, frozenset(renormalised), tuple(notes), _fraction_doubts(doubtful))
+
+
+def _labelled(seen: Mapping[str, Seen], said: Mapping[str, Kind]) -> Meaning:
+    """Kinds of labels that do not exclude each other: values in [0, 1] are probabilities, others log-odds."""
+    kinds: dict[str, Kind] = {}
+    notes: list[str] = []
+    for name, each in seen.items():
+        kinds[name] = said.get(name) or ("logits" if each.look in ("unbounded", "log") else "probabilities")
+        if kinds[name] == "logits" and name not in said:
+            notes.append(f"guess: member '{name}' gives log-odds ({each.told()}); --kind {name}=… says otherwise")
+        if each.look == "distribution" and each.columns > 1:
+            notes.append(
+                f"guess: member '{name}' gives rows that sum to 1, as classes do, taken as labels all the same"
+            )
+    return Meaning("multilabel", kinds, notes=tuple(notes))
 
 
 def _guessed(name: str, each: Seen, kind: Kind) -> list[str]:

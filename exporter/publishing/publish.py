@@ -109,6 +109,8 @@ def bundled(found: Assembled) -> Bundle:
         ),
         fusion=draft.fusion,
         quorum=draft.quorum,
+        thresholds=draft.thresholds,
+        value_shape=draft.value_shape,
         golden=bundle.golden_rows(draft, [one.values for one in members], found.feeds),
         description=draft.description,
         batching=draft.batching,

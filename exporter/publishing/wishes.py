@@ -29,6 +29,8 @@ class Wishes:
     task: Task | None = None
     classes: tuple[str, ...] | None = None
     weights: tuple[float, ...] | None = None
+    thresholds: tuple[float, ...] = ()
+    """Multilabel: one for every label, or one for all."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     quorum: int | None = None
