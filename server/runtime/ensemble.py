@@ -6,31 +6,32 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from time import perf_counter
+from typing import Any
 
+import msgspec
 import numpy as np
 
-from model_repo import Input, IntegrityError, Manifest, Stacked, Version
+from model_repo import Input, IntegrityError, Manifest, Mean, Stacked, Version
 from server.errors import LoadError
-from server.runtime.alignment import Alignment
 from server.runtime.beside import Beside, SideModels
 from server.runtime.candidates import Candidates
-from server.runtime.datatypes import Array, Feeds, Mask
+from server.runtime.datatypes import Array, Feeds, Floats
 from server.runtime.detecting import Detecting, detector_specs
 from server.runtime.extras import Extras
 from server.runtime.golden import GoldenRows, read
 from server.runtime.measuring import Choice
 from server.runtime.opening import Opening
 from server.runtime.options import RuntimeOptions
-from server.runtime.outputs import DEFAULT_OUTPUTS, Answers, output_specs
+from server.runtime.outputs import DEFAULT_OUTPUTS, output_specs
+from server.runtime.panel import WITHOUT_IDLE, Panel, idle_members
 from server.runtime.planning import Planning
 from server.runtime.plans import Closed, Plan, Sequential, Slot
 from server.runtime.pool import SessionPool
-from server.runtime.prediction import FUSION, Execution, MemberFailure, OutputSpec, Prediction
+from server.runtime.prediction import FUSION, VOTERS, Execution, MemberFailure, OutputSpec, Prediction
 from server.runtime.reproduction import Evaluated, compare
 from server.runtime.sessions import Session
 from server.runtime.shape_limits import ShapeLimits
 from server.runtime.signature import Signature, problems
-from server.runtime.stacking import Fuser, fuser
 from server.runtime.tokenizing import TextError, Tokenizing
 
 
@@ -38,7 +39,8 @@ class LoadedEnsemble:
     """One version, ready to answer once `check_golden` and `choose_plan` have run. `digest`: the manifest's sha256.
 
     `providers`: member → execution providers really used. `fallbacks`: member → sentence, where another provider
-    was asked for. `outputs`: every output offered, in order. Until `choose_plan` the members run sequentially, and
+    was asked for. `outputs`: every output offered, in order. `voters`: the members with a share in the answer,
+    in order; the others are run only for who asks for `members`. Until `choose_plan` the members run sequentially, and
     `lanes` × `threads` (batches at once, most threads of a run) are not settled.
     """
 
@@ -48,7 +50,7 @@ class LoadedEnsemble:
         tokenizing: Tokenizing,
         slots: tuple[Slot, ...],
         side_slots: Sequence[Slot],
-        fuse: Fuser,
+        stacker: Session | None,
         options: RuntimeOptions,
         held: ExitStack,
     ) -> None:
@@ -69,17 +71,21 @@ class LoadedEnsemble:
         self.default_outputs = (*DEFAULT_OUTPUTS[manifest.task], *detector_specs(manifest))
         self._opening = opening
         self._tokenizing = tokenizing
-        self._slots = slots
-        self._fuse = fuse
+        idle = idle_members(manifest)
+        self._slots = tuple(slot for slot in slots if slot.member.name not in idle)
+        self._idle_slots = tuple(slot for slot in slots if slot.member.name in idle)
+        self._idle: Plan | None = Sequential(self._idle_slots) if idle else None
+        self._everybody = Panel.of(manifest, stacker)
+        self._voting = Panel.of(manifest, stacker, idle) if idle else self._everybody
+        self.voters = self._voting.names
+        self._needing_idle = frozenset(self.outputs) - WITHOUT_IDLE - self._side_names
+        self._not_own = self._side_names | ({VOTERS} if idle else frozenset())
         self._options = options
         self._held = held
-        self._separate: Plan = Sequential(slots)
+        self._separate: Plan = Sequential(self._slots)
         self._plan: Plan = self._separate
         self._choice = Choice("sequential", {}, {})
-        self._alignment = Alignment(manifest)
-        self._answers = Answers(manifest)
-        self._voting_names = frozenset((*(member.name for member in manifest.members), FUSION))
-        self._required = np.array([member.required for member in manifest.members])
+        self._member_names = frozenset((*self._everybody.names, FUSION))
         self._golden: GoldenRows | None = None
         self._good: Feeds | None = None
         self._shape_limits: ShapeLimits | None = None
@@ -93,12 +99,15 @@ class LoadedEnsemble:
         manifest = version.manifest
         with ExitStack() as held:
             opening = Opening(version, pool, options, held)
-            slots = tuple(opening.slot(member) for member in manifest.members)
+            idle = idle_members(manifest)
+            slots = tuple(
+                opening.side_slot(member) if member.name in idle else opening.slot(member)
+                for member in manifest.members
+            )
             stacker = opening.stacker(manifest.fusion) if isinstance(manifest.fusion, Stacked) else None
             side = tuple(opening.side_slot(model) for model in (*manifest.detectors, *manifest.extras))
             _check_signature(manifest, (*slots, *side), stacker)
-            fuse = fuser(manifest, stacker)
-            return cls(opening, Tokenizing.open(version), slots, side, fuse, options, held.pop_all())
+            return cls(opening, Tokenizing.open(version), slots, side, stacker, options, held.pop_all())
 
     @property
     def plan(self) -> str:
@@ -158,7 +167,7 @@ class LoadedEnsemble:
 
     def models_of(self, outputs: Collection[str]) -> frozenset[str]:
         """The models that these outputs hang on, and `(fusion)`: every member, and of the others those asked for."""
-        needed = self._voting_names
+        needed = self._member_names
         for models in self._side:
             needed |= models.models_of(outputs)
         return needed
@@ -179,37 +188,61 @@ class LoadedEnsemble:
         """Give every session back; again is no error. Nothing may be running: the caller has drained."""
         self._held.close()
         self._plan = self._separate = Closed()
-        self._slots, self._side, self._detecting, self._golden = (), (), None, None
-        self._good = self._shape_limits = None
-        self._fuse = lambda P, mask: (P[0], ())
+        self._slots, self._idle_slots, self._side = (), (), ()
+        self._detecting = self._golden = self._good = self._shape_limits = self._idle = None
+        self._everybody = self._voting = Panel.of(msgspec.structs.replace(self.manifest, fusion=Mean()), None)
 
     def _predict(self, plan: Plan, feeds: Feeds, outputs: Collection[str]) -> Prediction:
         started = perf_counter()
         rows = len(next(iter(feeds.values())))
         feeds, refusal = self._fed(feeds)
-        execution = plan.run(feeds) if refusal is None else self._refused(refusal)
+        execution = plan.run(feeds) if refusal is None else self._refused(self._slots, refusal)
         beside = self._beside(outputs, feeds, rows, refusal) if self._side else _NOTHING
         computed = perf_counter()
-        stack = self._alignment.stack(execution.raw, rows)
+        panel = self._voting
+        stack = panel.alignment.stack(execution.raw, rows)
         if stack.answered is not None and not execution.seconds:
             # One graph for all: run the members one by one, so that only one of them is blamed.
             execution = self._separate.run(feeds)
             computed = perf_counter()
-            stack = self._alignment.stack(execution.raw, rows)
+            stack = panel.alignment.stack(execution.raw, rows)
+        if self._idle is not None and (stack.answered is not None or not self._needing_idle.isdisjoint(outputs)):
+            # Asked for, or needed: where one with a share is missing, the rule and the quorum are those of all.
+            more = self._idle.run(feeds) if refusal is None else self._refused(self._idle_slots, refusal)
+            execution = self._joined(execution, more)
+            computed = perf_counter()
+            panel = self._everybody
+            stack = panel.alignment.stack(execution.raw, rows)
         P, answered = stack.P, stack.answered
-        fused, learned_failures = self._fuse(P, answered)
-        own = [name for name in outputs if name not in self._side_names] if self._side else outputs
-        answers = self._answers.make(own, P, answered, fused)
+        fused, learned_failures = panel.fuse(P, answered)
+        own = [name for name in outputs if name not in self._not_own] if self._not_own else outputs
+        answers = panel.answers.make(own, P, answered, fused)
         answers.update(beside.outputs)
+        if self._idle is not None and VOTERS in outputs:
+            answers[VOTERS] = self._of_voters(P)
         return Prediction(
             answers,
             answered,
-            None if answered is None else self._usable(answered),
+            None if answered is None else panel.usable(answered),
             execution.failures + stack.failures + learned_failures + beside.failures,
             execution.seconds,
             computed - started,
             perf_counter() - computed,
         )
+
+    def _joined(self, voting: Execution, idle: Execution) -> Execution:
+        """What all members gave, in the manifest's order."""
+        raw = _in_order(self._everybody.names, self._slots, voting.raw, self._idle_slots, idle.raw)
+        if not voting.seconds:
+            return Execution(raw, voting.failures + idle.failures)
+        seconds = _in_order(self._everybody.names, self._slots, voting.seconds, self._idle_slots, idle.seconds)
+        return Execution(raw, voting.failures + idle.failures, tuple(seconds))
+
+    def _of_voters(self, P: Floats) -> Array:
+        """float32 [n, K, C] of the members with a share."""
+        places = [k for k, name in enumerate(self._everybody.names) if name in self.voters]
+        voting: Array = (P if len(P) == len(places) else P[places]).transpose(1, 0, 2).astype(np.float32)
+        return voting
 
     def _fed(self, feeds: Feeds) -> tuple[Feeds, str | None]:
         """What the models take, and why they cannot where a text of the batch cannot be encoded."""
@@ -218,9 +251,9 @@ class LoadedEnsemble:
         except TextError as error:
             return feeds, str(error)
 
-    def _refused(self, detail: str) -> Execution:
-        """No output of any member."""
-        failures = [MemberFailure(slot.member.name, "invalid_input", detail) for slot in self._slots]
+    def _refused(self, slots: Sequence[Slot], detail: str) -> Execution:
+        """No output of any of the members."""
+        failures = [MemberFailure(slot.member.name, "invalid_input", detail) for slot in slots]
         return Execution([None] * len(failures), tuple(failures), (0.0,) * len(failures))
 
     def _beside(self, outputs: Collection[str], feeds: Feeds, rows: int, refusal: str | None) -> Beside:
@@ -241,12 +274,6 @@ class LoadedEnsemble:
             candidates = Candidates(self._opening, slots, self._opening.layout, self._options.cores)
             self._detecting.merge(candidates, golden, self._held)
 
-    def _usable(self, answered: Mask) -> Mask | None:
-        """Rows for which the quorum holds and every required member answered; None when all are."""
-        usable: Mask = answered.sum(axis=0) >= self.manifest.quorum
-        usable &= answered[self._required].all(axis=0)
-        return None if usable.all() else usable
-
     def _golden_rows(self) -> GoldenRows:
         if self._golden is None:
             file = self.manifest.golden.file
@@ -260,21 +287,32 @@ class LoadedEnsemble:
     def _evaluated(self, rows: GoldenRows) -> Evaluated:
         """What this machine answers to the golden rows, batch by batch."""
         evaluated = Evaluated()
-        members = Sequential(self._slots, recalling=True)
+        names = self._everybody.names
+        slots = _in_order(names, self._slots, self._slots, self._idle_slots, self._idle_slots)
+        members = Sequential(slots, recalling=True)
         for start in range(0, rows.rows, self.manifest.batching.max_batch_rows):
             stop = min(start + self.manifest.batching.max_batch_rows, rows.rows)
             feeds, refusal = self._fed({name: array[start:stop] for name, array in rows.feeds.items()})
-            run = partial(members.run, feeds) if refusal is None else partial(self._refused, refusal)
+            run = partial(members.run, feeds) if refusal is None else partial(self._refused, slots, refusal)
             execution = self._opening.pool.in_background(run)
             beside = self._beside(rows.beside, feeds, stop - start, refusal)
-            stack = self._alignment.stack(execution.raw, stop - start)
-            fused, failures = self._fuse(stack.P, stack.answered)
+            stack = self._everybody.alignment.stack(execution.raw, stop - start)
+            fused, failures = self._everybody.fuse(stack.P, stack.answered)
             told = execution.failures + stack.failures + failures + beside.failures
             evaluated.add(stack.P.transpose(1, 0, 2), fused, beside.outputs, told)
         return evaluated
 
 
 _NOTHING = Beside({})
+
+
+def _in_order(names: Sequence[str], *given: Any) -> list[Any]:
+    """Slots with a value each, twice, as the values alone in the order of the members' names."""
+    slots, values, others, more = given
+    by_name = {
+        slot.member.name: value for slot, value in (*zip(slots, values, strict=True), *zip(others, more, strict=True))
+    }
+    return [by_name[name] for name in names]
 
 
 def _side_models(manifest: Manifest, slots: Sequence[Slot]) -> tuple[Detecting | None, tuple[SideModels, ...]]:

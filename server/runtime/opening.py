@@ -12,6 +12,7 @@ from server.runtime import providers
 from server.runtime.external import ModelError, locations
 from server.runtime.measuring import Choice
 from server.runtime.options import RuntimeOptions
+from server.runtime.panel import idle_members
 from server.runtime.plans import Slot, role_of
 from server.runtime.pool import SessionPool
 from server.runtime.sessions import Model, Session, SessionError, SessionKey, available_providers
@@ -31,6 +32,8 @@ class Opening:
         self.members = held.enter_context(ExitStack())
         self._options = options
         self._held = held
+        idle = idle_members(version.manifest)
+        self._voters = tuple(member for member in version.manifest.members if member.name not in idle)
         self._choice_key = self._key_of_choice()
         self.known = pool.choices.get(self._choice_key)
         self.layout = options.layout() if self.known is None else self.known.layout
@@ -41,12 +44,12 @@ class Opening:
         return self._slot(member, self._threads[member.name], self.members)
 
     def side_slot(self, model: OnnxModel) -> Slot:
-        """A detector's or an extra's session, for as long as the version is open. Raises as `slot` does."""
+        """The session of what is not run in every batch, while the version is open. Raises as `slot` does."""
         return self._slot(model, self.layout.threads, self._held)
 
     def slots(self, threads: Mapping[str, int], held: ExitStack) -> tuple[Slot, ...]:
-        """All members again, each with the threads named; `held` gives them back. Raises as `slot` does."""
-        return tuple(self._slot(member, threads[member.name], held) for member in self.version.manifest.members)
+        """The members with a share again, with the threads named; `held` gives them back. Raises as `slot` does."""
+        return tuple(self._slot(member, threads[member.name], held) for member in self._voters)
 
     def remember(self, choice: Choice) -> None:
         """Let the next version with these members, wiring and options be run the same way."""
@@ -125,7 +128,7 @@ class Opening:
         manifest, options = self.version.manifest, self._options
         members, detectors = (
             tuple((self._key(model, 1), tuple(sorted(model.inputs.items())), model.output) for model in models)
-            for models in (manifest.members, manifest.detectors)
+            for models in (self._voters, manifest.detectors)
         )
         return (
             members,
@@ -139,7 +142,7 @@ class Opening:
         )
 
     def _member_threads(self) -> dict[str, int]:
-        members = self.version.manifest.members
+        members = self._voters
         told = () if self.known is None else self.known.threads
         threads = told or (self.layout.threads,) * len(members)
         return {member.name: count for member, count in zip(members, threads, strict=True)}

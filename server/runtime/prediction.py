@@ -15,6 +15,9 @@ Role = Literal["member", "detector", "extra"]
 FUSION = "(fusion)"
 """Stands for a member where the learned fusion itself failed; no member can have this name."""
 
+VOTERS = "(voters)"
+"""An output for the metrics, of ensembles in which some members weigh nothing: `members` without those."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
@@ -56,7 +59,8 @@ class Prediction:
     `outputs`: name → array [n, ...]; floats are float32, strings are object arrays of `str`.
     `answered`: bool [K, n], None when every member answered every row.
     `usable`: bool [n], None when quorum and required members hold for every row; outputs of other rows mean nothing.
-    Times are seconds of the monotonic clock; `member_seconds` is empty for the merged plan.
+    Times are seconds of the monotonic clock; `member_seconds` is empty for the merged plan, and of the ensemble's
+    `voters` alone where the other members did not run.
     """
 
     outputs: dict[str, Array]

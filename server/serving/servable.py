@@ -11,7 +11,7 @@ from time import monotonic
 from server.metrics import Metrics
 from server.runtime import LoadedEnsemble, Prediction
 from server.runtime.beside import SCORE
-from server.runtime.prediction import Role
+from server.runtime.prediction import VOTERS, Role
 from server.serving.batch import Answer, Arrays, BatchResult, Entry, Part
 from server.serving.batcher import Batcher, BatcherStatistics
 from server.serving.isolation import compute
@@ -20,7 +20,6 @@ from server.serving.stats import ServableStats
 
 QUALITY_PERIOD_S = 0.01
 """Agreement and confidence are taken from one batch in this time: at most 100 a second, under 1% of a core."""
-QUALITY_OUTPUTS = frozenset({"members", "probabilities"})
 _FAILURES: Mapping[Role, str] = {
     "member": "tutti_member_failures_total",
     "detector": "tutti_detector_failures_total",
@@ -48,7 +47,10 @@ class Servable:
         self._members = tuple(member.name for member in manifest.members)
         self._all_metrics = metrics
         self.metrics = metrics.servable(self.name, self.version, self._members)
-        self._sampled = QUALITY_OUTPUTS if manifest.task == "classification" else frozenset()
+        self._voters = ensemble.voters
+        self._told = "members" if len(self._voters) == len(self._members) else VOTERS
+        self._quality = frozenset({self._told, "probabilities"}) if manifest.task == "classification" else frozenset()
+        self._sampled = self._quality
         if manifest.detectors:
             self._sampled |= {SCORE}
         self._quality_due = 0.0
@@ -162,7 +164,8 @@ class Servable:
         cells.batch_rows.observe(rows)
         cells.compute.observe(seconds)
         cells.fusion.observe(prediction.fusion_seconds)
-        for member, member_s in zip(self._members, prediction.member_seconds, strict=False):
+        ran = self._members if len(prediction.member_seconds) == len(self._members) else self._voters
+        for member, member_s in zip(ran, prediction.member_seconds, strict=False):
             cells.member[member].observe(member_s)
         for failure in prediction.failures:
             self._all_metrics.cell(
@@ -171,7 +174,7 @@ class Servable:
         if self._sampled and prediction.outputs.keys() >= self._sampled:
             if SCORE in self._sampled:
                 self._observe_strangeness(prediction)
-            if self._sampled >= QUALITY_OUTPUTS:
+            if self._quality:
                 self._observe_quality(prediction)
 
     def _observe_strangeness(self, prediction: Prediction) -> None:
@@ -182,13 +185,14 @@ class Servable:
 
     def _observe_quality(self, prediction: Prediction) -> None:
         """Agreement of each member with the fused class, and the fused confidence, of every row of the batch."""
-        probabilities, members = prediction.outputs["probabilities"], prediction.outputs["members"]
+        probabilities, members = prediction.outputs["probabilities"], prediction.outputs[self._told]
         cells = self.metrics
         fused = probabilities.argmax(axis=1)
         cells.quality_rows.value += len(fused)
         cells.confidence.observe_all(probabilities.max(axis=1).tolist())
         differs = members.argmax(axis=2) != fused[:, None]
         if prediction.answered is not None:
-            differs &= prediction.answered.T
-        for member, count in zip(self._members, differs.sum(axis=0).tolist(), strict=True):
+            answered = [member in self._voters for member in self._members]
+            differs &= prediction.answered[answered].T
+        for member, count in zip(self._voters, differs.sum(axis=0).tolist(), strict=True):
             cells.disagreement[member].value += count
