@@ -175,7 +175,7 @@ def test_publishing_again_makes_the_next_version(files: Path, capsys: pytest.Cap
         ("soft", ["--kind", "soft=votes"], ["--kind: 'votes' given for 'soft', expected one of"]),
         ("soft", ["--golden", "nowhere.npz"], ["golden rows 'nowhere.npz': cannot be read"]),
         ("soft soft", [], ["--member: 'soft' is given twice"]),
-        ("soft", ["--task", "regression"], ["member 'soft'"]),
+        ("soft value", ["--task", "regression"], ["member 'value'"]),
     ],
 )
 def test_what_does_not_fit_is_told_and_leaves_nothing(
