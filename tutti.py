@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tutti {_version()}")
         return 0
     if words[0] not in COMMANDS:
-        print(f"tutti: unknown command '{words[0]}'; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        print(_unknown(words[0]), file=sys.stderr)
         return 2
     try:
         module = importlib.import_module(COMMANDS[words[0]][0])
@@ -56,11 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def demo(argv: Sequence[str]) -> int:
     """Train and publish the digits ensemble unless it is there, serve it, print a request; returns the exit status."""
-    import argparse
-
     from model_repo import Repository
+    from model_repo.command_line import Parser
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tutti demo", description="Train the digits ensemble, publish it, serve it, print a request to try."
     )
     parser.add_argument("--repository", default="models", metavar="DIR", help="model repository [models]")
@@ -111,8 +110,17 @@ def _usage() -> str:
     lines = [f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         ["usage: tutti COMMAND …", "", "Serve versioned ensembles of ONNX models.", "", *lines, "",
-         "tutti COMMAND --help says more."]
+         "tutti COMMAND --help says more; tutti --version prints the version."]
     )  # fmt: skip
+
+
+def _unknown(word: str) -> str:
+    from model_repo.wording import did_you_mean, shortened
+
+    if word.startswith("-"):
+        near = did_you_mean(word, ["--help", "--version"])
+        return f"tutti: unknown flag {word.partition('=')[0]}; a command comes first: {', '.join(COMMANDS)}{near}"
+    return f"tutti: unknown command {shortened(word)}; there are {', '.join(COMMANDS)}{did_you_mean(word, COMMANDS)}"
 
 
 def _version() -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from exporter.errors import RecipeError
 from exporter.recipe import read_recipe
+from model_repo.wording import did_you_mean
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -46,7 +47,9 @@ def find_recipe(word: str) -> Path:
     path = Path(word)
     if path.suffix == ".toml" or path.is_file():
         return path
-    raise RecipeError(f"recipe {word!r}", [f"is no file, and the recipes are {', '.join(known)}"])
+    raise RecipeError(
+        f"recipe {word!r}", [f"is no file, and the recipes are {', '.join(known)}{did_you_mean(word, known)}"]
+    )
 
 
 def entries() -> list[RecipeEntry]:

@@ -17,6 +17,7 @@ from exporter.options import Options
 from exporter.recipe import DEFAULT_PRESET, PRESETS, read_recipe
 from exporter.schema import recipe_schema
 from model_repo import RepositoryError
+from model_repo.command_line import Parser
 from model_repo.distribution import install_extra
 
 if TYPE_CHECKING:
@@ -138,8 +139,8 @@ def _print_result(exported: Exported, *, as_json: bool) -> None:
     print(f"Published {version.name}/{version.version} in {version.root}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="tutti export", description="Train the members of a recipe, fuse, convert, check and publish them."
     )
     parser.add_argument("recipe", nargs="?", metavar="NAME|RECIPE.toml", help="a shipped recipe (--list) or a file")

@@ -20,6 +20,7 @@ from exporter.publishing.publish import Published, publish
 from exporter.publishing.report import as_json, as_text
 from exporter.publishing.wishes import RULES, Wishes
 from model_repo import Repository, RepositoryError
+from model_repo.command_line import Parser
 from model_repo.manifest import Kind, Task
 
 UNWEIGHTED = ("mean", "median")
@@ -45,8 +46,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="tutti publish",
         description="Publish ONNX files as one ensemble: inputs, outputs and classes are checked against each other, "
         "golden rows are computed, and the version appears by one rename or not at all.",

@@ -14,6 +14,7 @@ from exporter.arguments import UsageError, name_values
 from exporter.errors import AcceptanceError, ExportError
 from exporter.fusing.names import RuleName
 from model_repo import Repository, RepositoryError
+from model_repo.command_line import Parser
 from model_repo.manifest import Kind
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="tutti refit",
         description="Fit the fusion of a published ensemble anew, with members added, replaced or dropped, from the "
         "answers that its version keeps. Nothing is trained; members that stay are shared with the version before.",

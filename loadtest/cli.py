@@ -20,6 +20,7 @@ from loadtest.runner import Progress as Tell
 from loadtest.runner import run
 from loadtest.scenarios import SCENARIOS, Options, Plan, plan
 from loadtest.text import as_text
+from model_repo.command_line import Parser
 
 MAX_FILES = 65_536
 
@@ -48,8 +49,8 @@ def main(argv: Sequence[str]) -> int:
     return 0 if report.passed else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="tutti loadtest",
         description="Load a server over HTTP and report what its clients saw. Exit status 1 when requests failed.",
     )

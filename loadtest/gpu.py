@@ -21,6 +21,7 @@ from loadtest.accelerators.versions import SHAPES, published
 from loadtest.accelerators.ways import PROVIDERS, Way, require, ways
 from loadtest.errors import LoadtestError
 from loadtest.peers.machine import this_machine
+from model_repo.command_line import Parser
 from server.errors import LoadError
 
 SECONDS = 1.0
@@ -46,8 +47,8 @@ def main(argv: Sequence[str]) -> int:
     return 0 if sitting.good else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.gpu", description=main.__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m loadtest.gpu", description=main.__doc__)
     parser.add_argument("--provider", choices=tuple(PROVIDERS), default="cuda", help="[%(default)s]")
     parser.add_argument("--device", type=int, default=0, metavar="N", help="onnxruntime's device_id [0]")
     parser.add_argument("--ensemble", choices=tuple(SHAPES), default="cnn", help="µs, ms or 10 ms a row on a CPU [cnn]")

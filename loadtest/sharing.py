@@ -7,7 +7,6 @@ if they were different networks. In process, on the CPU: what a server adds is t
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from loadtest.peers.errors import PeerError
 from loadtest.peers.machine import this_machine
 from loadtest.peers.networks import INPUT, OUTPUT, convolutional
 from model_repo import Repository
+from model_repo.command_line import Parser
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.runtime.options import PlanName
 
@@ -41,7 +41,7 @@ Files = Mapping[str, tuple[ModelProto, str]]
 
 def main(argv: Sequence[str]) -> int:
     """Measure and print a table; 0, or 2 where it could not be measured."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.sharing", description=main.__doc__)
+    parser = Parser(prog="python -m loadtest.sharing", description=main.__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="for each figure [1]")
     arguments = parser.parse_args(argv)
     try:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from model_repo import commands
+from model_repo.command_line import Parser
 from model_repo.errors import RepositoryError
 from model_repo.paths import parse_version
 from model_repo.repository import Repository
 from model_repo.wording import printable, shortened
 
-_Words: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_Words: TypeAlias = "argparse._SubParsersAction[Parser]"
 _Command: TypeAlias = Callable[[Repository, argparse.Namespace], int]
 
 
@@ -23,6 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if getattr(arguments, "percent", 0) is None and not arguments.off:
         arguments.parser.error("--percent P is needed with a version")
+    if (apart := getattr(arguments, "apart", None)) is not None:
+        name, version = arguments.target
+        if version is not None:
+            arguments.parser.error(f"{name}/{version} names a version already, and {apart} is given too")
+        arguments.target = name, apart
     try:
         run: _Command = arguments.run
         return run(Repository(arguments.repository), arguments)
@@ -31,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="tutti repo",
         description="Look at a model repository, check it, and change which versions are served. "
         "Servers notice a change by themselves.",
@@ -42,8 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     _add(words, "list", commands.list_all, "every ensemble with its versions and routes")
     show = _add(words, "show", commands.show, "one ensemble with its versions, or one version with its members")
     show.add_argument("target", type=_target, metavar="NAME[/V]", help="as digits, or digits/3")
+    _add_apart(show)
     verify = _add(words, "verify", commands.verify, "read every file and compare it with its manifest")
     verify.add_argument("target", type=_target, nargs="?", metavar="NAME[/V]", help="default: every version of all")
+    _add_apart(verify)
     _add_routes(words)
     prune = _add(words, "prune", commands.prune, "remove old versions that no route names")
     prune.add_argument("name", metavar="NAME")
@@ -71,13 +79,18 @@ def _add_routes(words: _Words) -> None:
     _add_version_or_off(label)
 
 
-def _add_version_or_off(parser: argparse.ArgumentParser) -> None:
+def _add_apart(parser: Parser) -> None:
+    """The version as a word of its own: `verify digits 3` is `verify digits/3`."""
+    parser.add_argument("apart", type=_number, nargs="?", metavar="V", help="the version, where NAME has none")
+
+
+def _add_version_or_off(parser: Parser) -> None:
     either = parser.add_mutually_exclusive_group(required=True)
     either.add_argument("version", type=_number, nargs="?", metavar="V", help="a published version")
     either.add_argument("--off", action="store_true", help="end it")
 
 
-def _add(words: _Words, word: str, run: _Command, text: str) -> argparse.ArgumentParser:
+def _add(words: _Words, word: str, run: _Command, text: str) -> Parser:
     parser = words.add_parser(word, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 SHOWN = 5
 """Names listed in a message before `and n more`."""
@@ -41,3 +42,22 @@ def count(number: int, one: str, many: str | None = None) -> str:
 def printable(text: str) -> str:
     """`text` on one line with control characters escaped: a manifest must not drive a terminal or a log."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The names that `word` may have been meant for, best first: those that it begins, else one spelt much alike.
+
+    Neither case nor the dashes of a flag count.
+    """
+    names = {name.lower().lstrip("-"): name for name in known}
+    bare = word.lower().lstrip("-")
+    if bare in names:
+        return [names[bare]]
+    begun = [name for plain, name in names.items() if len(bare) > 1 and plain.startswith(bare)]
+    return begun[:3] or [names[found] for found in get_close_matches(bare, names, n=1, cutoff=0.6)]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean NAME?`, or nothing where no name is near."""
+    found = nearest(word, known)
+    return f"; did you mean {' or '.join(found)}?" if found else ""

@@ -6,7 +6,6 @@ ensembles → exit 0. A second signal ends it at once. A background task that cr
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import logging
@@ -24,6 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from litestar import Litestar
 
 from model_repo import misplaced
+from model_repo.command_line import Parser
 from server import logs
 from server.front.frames import App
 from server.front.http_server import HttpServer, http_server
@@ -51,7 +51,7 @@ class StartError(Exception):
 
 def main(argv: Sequence[str], announce: Callable[[str], None] = lambda _: None) -> int:
     """`tutti serve`; `announce` is called with the server's address once every ensemble has been loaded or refused."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tutti serve",
         description="Serve the ensembles of a model repository. Every flag is also a variable TUTTI_… and a key of "
         "tutti.toml; flags win over variables, variables over the file.",

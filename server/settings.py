@@ -6,7 +6,6 @@ docs/configuration.md is written from this struct (`python -m server.settings`),
 
 from __future__ import annotations
 
-import argparse
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from model_repo import Provider
+from model_repo.command_line import Parser
+from model_repo.wording import did_you_mean
 from server.secret import SHORTEST, Secret
 
 MIB = 1 << 20
@@ -292,7 +293,7 @@ def all_settings() -> Iterator[Setting]:
         yield Setting(field.name, get_args(annotation)[0], field.default, description or "")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """One flag for each setting, plus `--config`."""
     parser.add_argument("--config", metavar="FILE", help="settings as TOML (default: tutti.toml where it exists)")
     for setting in all_settings():
@@ -304,6 +305,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             choices=choices,
             help=setting.description.replace("%", "%%") + f" [{_shown(setting.default)}]",
         )
+        if setting.is_secret:
+            parser.keep_secret(setting.flag)
 
 
 def load(flags: Mapping[str, str | None], environ: Mapping[str, str] | None = None) -> Settings:
@@ -325,7 +328,10 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str] | None = No
             merged[setting.name], source[setting.name] = _parsed(setting, text), setting.flag
     for name in merged:
         if name not in known:
-            raise SettingsError(f"{source[name]}: unknown setting '{name}'; there are {', '.join(known)}")
+            raise SettingsError(
+                f"{source[name]}: unknown setting '{name}'; there are {', '.join(known)}"
+                + did_you_mean(name.replace("-", "_"), known)
+            )
     return _with_token(_checked(merged, source, known), source.get("control_token_file", ""))
 
 

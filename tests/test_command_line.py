@@ -25,6 +25,7 @@ def test_usage_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     told = capsys.readouterr().out
     assert all(f"  {name} " in told for name in COMMANDS)
+    assert "tutti --version" in told
 
 
 def test_no_command_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,7 +35,10 @@ def test_no_command_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_command_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["srve"]) == 2
-    assert capsys.readouterr().err == f"tutti: unknown command 'srve'; there are {', '.join(COMMANDS)}\n"
+    assert (
+        capsys.readouterr().err
+        == f"tutti: unknown command 'srve'; there are {', '.join(COMMANDS)}; did you mean serve?\n"
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -57,7 +61,17 @@ def test_the_light_commands_import_no_heavy_library() -> None:
     [
         (["serve", "--repository", "nowhere"], "tutti serve: the model repository 'nowhere' is not a folder"),
         (["serve", "--port", "x"], "tutti serve: --port: port = 'x' is refused"),
+        (["serve", "--prot", "8000"], "tutti serve: unknown flag --prot; did you mean --port?"),
+        (["serve", "--repo", "models"], "tutti serve: unknown flag --repo; did you mean --repository?"),
+        (["serve", "--control-tokn", "s3cret"], "tutti serve: unknown flag --control-tokn; did you mean --control-tok"),
         (["repo", "list", "--repository", "nowhere"], "tutti repo: "),
+        (["repo", "lst"], "tutti repo: unknown command 'lst'; there are list, show"),
+        (["export", "digits", "--presett", "fast"], "tutti export: unknown flag --presett; did you mean --preset?"),
+        (["export", "digit"], "tutti export: recipe 'digit': is no file, and the recipes are "),
+        (["publish", "x", "--membr", "a=b"], "tutti publish: unknown flag --membr; did you mean --member?"),
+        (["refit", "x", "--dorp", "a"], "tutti refit: unknown flag --dorp; did you mean --drop?"),
+        (["loadtest", "http://x", "--row", "1"], "tutti loadtest: unknown flag --row; did you mean --rows?"),
+        (["demo", "--prot", "1"], "tutti demo: unknown flag --prot; did you mean --port?"),
         (["export", "nothing"], "tutti export: "),
         (["publish", "x", "--member", "y"], "tutti publish: --member: 'y' given, expected NAME=…"),
         (["refit", "x", "--member", "y"], "tutti refit: --member: 'y' given, expected NAME=…"),
@@ -70,6 +84,7 @@ def test_a_wrong_call_gets_one_line(words: list[str], message: str) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1
+    assert "s3cret" not in done.stderr
 
 
 def test_no_hint_installs_the_other_project_of_the_name() -> None:

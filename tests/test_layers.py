@@ -65,7 +65,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "server.__main__": ("server", "model_repo"),
     "exporter": ("exporter", "server.runtime", "server.errors", "model_repo"),
     "loadtest": ("loadtest", "model_repo"),
-    "loadtest.gpu": ("loadtest", "server.errors"),
+    "loadtest.gpu": ("loadtest", "server.errors", "model_repo.command_line"),
     "loadtest.sharing": ("loadtest", "server.runtime", "model_repo"),
     "loadtest.accelerators": ("loadtest", "server.runtime", "server.errors", "server.resources", "model_repo"),
 }

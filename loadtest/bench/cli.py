@@ -26,6 +26,7 @@ from loadtest.peers.errors import PeerError
 from loadtest.peers.machine import this_machine
 from loadtest.peers.networks import convolutional, perceptron
 from loadtest.picture import require_matplotlib
+from model_repo.command_line import Parser
 
 CURVES: tuple[Name, ...] = get_args(Name)
 
@@ -50,16 +51,16 @@ def _ended(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt  # so that the server is stopped on the way out
 
 
-def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+def _parser() -> Parser:
+    common = Parser(add_help=False)
     common.add_argument("--out", type=Path, metavar="DIR", help="write the result here, as Markdown and JSON")
     common.add_argument("--tutti", default="", metavar="ARGS", help="more arguments for `tutti serve`")
-    loaded = argparse.ArgumentParser(add_help=False)
+    loaded = Parser(add_help=False)
     loaded.add_argument("--ensemble", choices=tuple(_ENSEMBLES), default="wide", help="tiny: µs, cnn: ms, wide: 10 ms")
     loaded.add_argument(
         "--apart", action="store_true", help="the last core for the generator, the others for the server"
     )
-    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description="Benchmarks of Tutti alone.")
+    parser = Parser(prog="python -m loadtest.bench", description="Benchmarks of Tutti alone.")
     benchmarks = parser.add_subparsers(dest="benchmark", required=True)
     one = benchmarks.add_parser("curves", parents=[common], help="cost over members, rows, connections, models")
     one.add_argument("--curves", default=",".join(CURVES), metavar="C,C", help="[%(default)s]")

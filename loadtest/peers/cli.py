@@ -24,6 +24,7 @@ from loadtest.peers.errors import PeerError
 from loadtest.peers.formats import Protocol
 from loadtest.peers.sitting import Options, sit
 from loadtest.peers.table import markdown
+from model_repo.command_line import Parser
 
 BARE = "bare"
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -51,9 +52,9 @@ def _ended(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt  # so that every server is stopped on the way out
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     names = [peer.name for peer in CATALOGUE]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m loadtest.peers",
         description="Serve the same ensembles with Tutti and other servers, load all with wrk, print one table. "
         "Exit status 1 when a server was skipped or a request failed.",

@@ -203,6 +203,8 @@ def test_verify_passes_what_is_sound(repo: Shell) -> None:
     assert lines(repo("verify")) == expected
     assert lines(repo("verify", "digits")) == expected
     assert lines(repo("verify", "digits/2")) == ["VERSION   FOUND", "digits/2  ok"]
+    assert repo("verify", "digits", "2") == repo("verify", "digits/2")
+    assert repo("show", "digits", "2") == repo("show", "digits/2")
 
 
 def test_verify_exits_with_1_and_names_the_damage(repo: Shell) -> None:
@@ -300,19 +302,22 @@ def test_a_version_that_no_server_could_load_gets_no_route(repo: Shell) -> None:
 
 
 WRONG = [
-    ("promote digits", "the following arguments are required: V"),
-    ("promote digits three", "argument V: expected a version number such as 3, or newest, got 'three'"),
-    ("promote digits 03", "argument V: expected a version number such as 3, or newest, got '03'"),
-    ("shadow digits latest", "argument V: expected a version number such as 3, got 'latest'"),
-    ("shadow digits", "one of the arguments V --off is required"),
-    ("shadow digits 1 --off", "argument --off: not allowed with argument V"),
+    ("promote digits", "V is needed"),
+    ("promote digits three", "V: expected a version number such as 3, or newest, got 'three'"),
+    ("promote digits 03", "V: expected a version number such as 3, or newest, got '03'"),
+    ("shadow digits latest", "V: expected a version number such as 3, got 'latest'"),
+    ("shadow digits", "V or --off is needed"),
+    ("shadow digits 1 --off", "--off: does not go with V"),
     ("canary digits 3", "--percent P is needed with a version"),
-    ("canary digits 3 --percent 101", "argument --percent: expected a number from 0 to 100, got '101'"),
-    ("canary digits 3 --percent nan", "argument --percent: expected a number from 0 to 100, got 'nan'"),
-    ("canary digits 3 --percent x", "argument --percent: expected a number from 0 to 100, got 'x'"),
-    ("show digits/x", "argument NAME[/V]: expected a version number such as 3, got 'x'"),
-    ("prune digits", "the following arguments are required: --keep"),
-    ("prune digits --keep -1", "argument --keep: expected a whole number, 0 or more, got '-1'"),
+    ("canary digits 3 --percent 101", "--percent: expected a number from 0 to 100, got '101'"),
+    ("canary digits 3 --percent nan", "--percent: expected a number from 0 to 100, got 'nan'"),
+    ("canary digits 3 --percent x", "--percent: expected a number from 0 to 100, got 'x'"),
+    ("show digits/x", "NAME[/V]: expected a version number such as 3, got 'x'"),
+    ("verify digits/2 3", "digits/2 names a version already, and 3 is given too"),
+    ("verify digits x", "V: expected a version number such as 3, got 'x'"),
+    ("verify digits 1 2", "'2' is one word too many; tutti repo verify --help says what is taken"),
+    ("prune digits", "--keep is needed"),
+    ("prune digits --keep -1", "--keep: expected a whole number, 0 or more, got '-1'"),
 ]
 
 
@@ -320,14 +325,14 @@ WRONG = [
 def test_a_wrong_call_exits_with_2_and_says_what_was_expected(repo: Shell, words: str, message: str) -> None:
     said = repo(*words.split())
     assert (said.status, said.out) == (2, "")
-    assert said.err.splitlines()[-1].endswith(f"error: {message}")
+    assert said.err == f"tutti repo {words.split()[0]}: {message}\n"
 
 
 def test_no_subcommand_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.endswith("error: the following arguments are required: COMMAND\n")
+    assert capsys.readouterr().err == "tutti repo: COMMAND is needed\n"
 
 
 def test_the_repository_comes_from_the_environment_or_is_models(
