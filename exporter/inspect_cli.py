@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shlex
@@ -10,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.publishing.inspection import Inspected, as_data, inspect, outcome_data, outcome_told, told
+from model_repo.command_line import Parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Print what the files are; 0 where each is a model that could be published, and all of them together, else 1."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tutti inspect",
         description="Say of ONNX files what they take, what they give and by which names, what `tutti publish` would "
         "make of each and of all together, and what does not fit. Nothing is published.",
