@@ -39,10 +39,10 @@ from model_repo import (
 from model_repo.manifest import Task
 from server.errors import LoadError
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
-from server.runtime.alignment import Alignment
 from server.runtime.closeness import largest, typical
 from server.runtime.datatypes import Array
-from server.runtime.fusion import Stacker, fuse_for
+from server.runtime.forms import alignment_of, fuse_for
+from server.runtime.fusion import Stacker
 
 GOLDEN_FILE = "golden.npz"
 GOLDEN_ATOL = 1e-4
@@ -158,12 +158,12 @@ def golden_rows(
 
     Raises BundleError where a member gives what the server would mask: every row must be valid through all.
     """
-    stack = Alignment(manifest).stack(raw, len(next(iter(feeds.values()))))
+    stack = alignment_of(manifest).stack(raw, len(next(iter(feeds.values()))))
     if stack.answered is not None:
         told = [f"member {failure.member!r} {failure.detail} ({failure.reason})" for failure in stack.failures]
         raise BundleError("golden rows", told or ["a member gives no valid answer"])
     fused = fuse_for(manifest, stack.P, stacker=stacker)
-    members = np.ascontiguousarray(stack.P.transpose(1, 0, 2), dtype=np.float32)
+    members = np.ascontiguousarray(stack.P.swapaxes(0, 1), dtype=np.float32)
     return GoldenRows(feeds, members, fused.astype(np.float32))
 
 

@@ -25,7 +25,7 @@ Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Dimension = Annotated[int, Meta(ge=-1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
-Task = Literal["classification", "multilabel", "regression", "ranking"]
+Task = Literal["classification", "multilabel", "dense", "regression", "ranking", "embedding"]
 Kind = Literal["probabilities", "logits", "value"]
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
@@ -132,7 +132,10 @@ class OnnxModel(_Closed, frozen=True, kw_only=True):
 
 
 class Member(OnnxModel, frozen=True, kw_only=True):
-    """One model that enters the fusion; its output is float `[n, C]`; for one number `[n]` or `[n, 1]`."""
+    """One model that enters the fusion; its output is float `[n, C]`; for one number `[n]` or `[n, 1]`.
+
+    Of a dense answer `[n, C, …]`.
+    """
 
     kind: Kind
     classes: tuple[str, ...] | None = None
@@ -143,6 +146,8 @@ class Member(OnnxModel, frozen=True, kw_only=True):
     """The model takes exactly so many rows: it is run in slices of them, the last one filled up. None: any number."""
     adapters: tuple[str, ...] = ()
     """What publishing put into its graph so that it takes the ensemble's inputs, in words, for people."""
+    width: Annotated[int, Meta(ge=1)] | None = None
+    """Embeddings that are concatenated: the numbers of this member's vector."""
     required: bool = False
     """Without this member no answer is given, whatever the quorum says."""
 
@@ -203,6 +208,10 @@ class ReciprocalRank(_Fusion, frozen=True, kw_only=True, tag="reciprocal_rank"):
     constant: Positive = 60.0
 
 
+class Concatenate(_Fusion, frozen=True, kw_only=True, tag="concatenate"):
+    """Embeddings only: the members' unit vectors one behind the other, which takes every member."""
+
+
 Fallback = Mean | Weighted | Vote | Geometric | Median
 
 
@@ -216,7 +225,7 @@ class Stacked(_Fusion, frozen=True, kw_only=True, tag="stacked"):
     """The rule where a member is missing: the learned one cannot do without."""
 
 
-Fusion = Mean | Weighted | Vote | Geometric | Median | ReciprocalRank | Stacked
+Fusion = Mean | Weighted | Vote | Geometric | Median | ReciprocalRank | Concatenate | Stacked
 
 
 class Conformal(_Closed, frozen=True, kw_only=True):
@@ -288,14 +297,16 @@ class Manifest(_Closed, frozen=True, kw_only=True):
     tokenizers: tuple[Tokenizer, ...] = ()
     """What the server makes of texts before members run."""
     classes: tuple[str, ...] = ()
-    """Names of the C classes (classification), labels (multilabel) or candidates (ranking), in output order.
+    """Names of the C classes (classification, dense), labels (multilabel) or candidates (ranking), in output order.
 
-    Empty for a regression.
+    Empty for a regression or an embedding.
     """
     thresholds: tuple[Share, ...] = ()
     """Multilabel: a label holds where its probability is at least this; none: 0.5 for every label."""
     value_shape: tuple[Annotated[int, Meta(ge=1)], ...] = ()
-    """Regression: the shape of one row's value; none: one number."""
+    """Regression: the shape of one row's value; none: one number. Embedding: the numbers of an answer."""
+    positions: tuple[Dimension, ...] = ()
+    """Dense: what lies behind the classes of a row's answer, -1 where a length varies: height and width, tokens."""
     conformal: Conformal | None = None
     detectors: tuple[Detector, ...] = ()
     """Out-of-distribution detectors; with any, the ensemble answers an `ood_score`."""
@@ -312,7 +323,17 @@ class Manifest(_Closed, frozen=True, kw_only=True):
 
     @property
     def columns(self) -> int:
-        """C: the width of a member's output after alignment; for a regression the numbers of one value."""
+        """C: the width of a member's output after alignment; for a regression the numbers of one value.
+
+        Of embeddings that are concatenated, that of the widest.
+        """
+        if isinstance(self.fusion, Concatenate):
+            return max((member.width or 1 for member in self.members), default=1)
+        return len(self.classes) or prod(self.value_shape)
+
+    @property
+    def fused_columns(self) -> int:
+        """The width of the fused answer: C, but where members are concatenated."""
         return len(self.classes) or prod(self.value_shape)
 
     @property

@@ -6,8 +6,8 @@ Every function yields one sentence per problem, each naming the thing, what was 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import prod
 
+from model_repo.answer_rules import answer_problems
 from model_repo.input_rules import input_problems, tokenizer_problems
 from model_repo.manifest import (
     FORMAT,
@@ -36,24 +36,27 @@ MAX_FILES = 4096
 KINDS = {
     "classification": ("probabilities", "logits"),
     "multilabel": ("probabilities", "logits"),
+    "dense": ("probabilities", "logits"),
     "regression": ("value",),
     "ranking": ("probabilities", "logits", "value"),
+    "embedding": ("value",),
 }
 """What a member's output may be, by task."""
 
 RULES = {
     "classification": ("mean", "weighted", "vote", "geometric", "median", "stacked"),
     "multilabel": ("mean", "weighted", "vote", "geometric", "median"),
+    "dense": ("mean", "weighted", "vote", "geometric", "median"),
     "regression": ("mean", "weighted", "median"),
     "ranking": ("mean", "weighted", "reciprocal_rank"),
+    "embedding": ("mean", "weighted", "concatenate"),
 }
 """The fusion rules that a task has."""
 
-CALIBRATED = ("classification", "multilabel")
+CLASSLESS = ("regression", "embedding")
+"""Tasks whose answers are numbers without names."""
+CALIBRATED = ("classification", "multilabel", "dense")
 """Tasks whose answers are probabilities: only they have temperatures."""
-
-MAX_VALUES = 1_000_000
-MAX_VALUE_DIMENSIONS = 7
 
 
 def problems(manifest: Manifest) -> list[str]:
@@ -61,7 +64,7 @@ def problems(manifest: Manifest) -> list[str]:
     return [
         *_identity(manifest),
         *_classes(manifest),
-        *_answer(manifest),
+        *answer_problems(manifest),
         *input_problems(manifest.inputs),
         *tokenizer_problems(manifest.tokenizers, manifest.inputs),
         *_members(manifest),
@@ -73,6 +76,11 @@ def problems(manifest: Manifest) -> list[str]:
     ]
 
 
+def _a(task: str) -> str:
+    """The task with its article."""
+    return f"an {task}" if task == "embedding" else f"a {task}"
+
+
 def _identity(manifest: Manifest) -> Iterator[str]:
     if manifest.format != FORMAT:
         yield f"format is {manifest.format}, this writer knows format {FORMAT}"
@@ -82,9 +90,9 @@ def _identity(manifest: Manifest) -> Iterator[str]:
 
 def _classes(manifest: Manifest) -> Iterator[str]:
     classes = manifest.classes
-    if manifest.task == "regression":
+    if manifest.task in CLASSLESS:
         if classes:
-            yield f"classes has {len(classes)} names, a regression has none"
+            yield f"classes has {len(classes)} names, {_a(manifest.task)} has none"
         return
     least = 1 if manifest.task == "multilabel" else 2
     if len(classes) < least:
@@ -96,21 +104,6 @@ def _classes(manifest: Manifest) -> Iterator[str]:
     for name in classes:
         if not name or len(name) > MAX_CLASS_CHARS:
             yield f"class {shortened(name)} has {len(name)} characters, expected 1 to {MAX_CLASS_CHARS}"
-
-
-def _answer(manifest: Manifest) -> Iterator[str]:
-    """What only some tasks have: thresholds, and values of several numbers."""
-    task, thresholds, shape = manifest.task, manifest.thresholds, manifest.value_shape
-    if thresholds and task != "multilabel":
-        yield f"thresholds has {count(len(thresholds), 'number')}, which only a multilabel has, the task is {task}"
-    elif thresholds and len(thresholds) != len(manifest.classes):
-        labels = count(len(manifest.classes), "label")
-        yield f"thresholds has {count(len(thresholds), 'number')}, expected one for each of the {labels}, or none"
-    if shape and task != "regression":
-        yield f"value_shape is {list(shape)}, which only a regression has, the task is {task}"
-    elif len(shape) > MAX_VALUE_DIMENSIONS or prod(shape) > MAX_VALUES:
-        limits = f"at most {MAX_VALUE_DIMENSIONS} dimensions and {MAX_VALUES} numbers"
-        yield f"value_shape is {list(shape[:MAX_VALUE_DIMENSIONS])}, {prod(shape)} numbers; expected {limits}"
 
 
 def _members(manifest: Manifest) -> Iterator[str]:
@@ -129,7 +122,7 @@ def _members(manifest: Manifest) -> Iterator[str]:
 def _member(member: Member, manifest: Manifest) -> Iterator[str]:
     task = manifest.task
     if member.kind not in KINDS[task]:
-        yield f"kind is {member.kind!r}, a {task} takes {listed(KINDS[task], ' or ')}"
+        yield f"kind is {member.kind!r}, {_a(task)} takes {listed(KINDS[task], ' or ')}"
     if not member.output:
         yield "output is empty, expected the name of an ONNX output"
     if task not in CALIBRATED and member.temperature != 1:
@@ -143,8 +136,8 @@ def _alignment(member: Member, manifest: Manifest) -> Iterator[str]:
     """A member's own classes are the ensemble's in another order: nothing else can be aligned by name."""
     if member.classes is None:
         return
-    if manifest.task == "regression":
-        yield f"classes has {count(len(member.classes), 'name')}, a regression has none"
+    if manifest.task in CLASSLESS:
+        yield f"classes has {count(len(member.classes), 'name')}, {_a(manifest.task)} has none"
         return
     own, whole = set(member.classes), set(manifest.classes)
     found = []
@@ -162,7 +155,7 @@ def _fusion(manifest: Manifest) -> Iterator[str]:
     fusion = manifest.fusion
     rule, allowed = rule_of(fusion), RULES[manifest.task]
     if rule not in allowed:
-        yield f"fusion: rule is {rule!r}, a {manifest.task} takes {listed(allowed, ' or ', len(allowed))}"
+        yield f"fusion: rule is {rule!r}, {_a(manifest.task)} takes {listed(allowed, ' or ', len(allowed))}"
     if manifest.task not in CALIBRATED and fusion.temperature != 1:
         yield f"fusion: temperature is {fusion.temperature:g}, which only {listed(CALIBRATED, ' and ')} have"
     applied = fusion.fallback if isinstance(fusion, Stacked) else fusion

@@ -20,7 +20,7 @@ OUTPUTS = (
     "value", "std", "scores", "ranking", "ood_score", "in_distribution",
 )  # fmt: skip
 """The names of outputs that some ensemble offers by itself; no extra may take one."""
-OUTPUTS_OF: dict[str, tuple[str, ...]] = {"multilabel": ("labels",)}
+OUTPUTS_OF: dict[str, tuple[str, ...]] = {"multilabel": ("labels",), "dense": ("index",), "embedding": ("embedding",)}
 """Further names, which only ensembles of a task offer."""
 
 

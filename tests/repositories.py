@@ -27,9 +27,8 @@ from model_repo import (
     Staging,
 )
 from model_repo.manifest import FORMAT, Kind, Task
-from server.runtime.alignment import Alignment
 from server.runtime.datatypes import DATATYPES, NUMPY_TYPES, Array, TensorInfo
-from server.runtime.fusion import fuse_for
+from server.runtime.forms import alignment_of, fuse_for
 from server.runtime.sessions import Model, RunError, Session, SessionKey
 
 DIGEST = "0" * 64
@@ -51,6 +50,7 @@ class Spec:
     external: Mapping[str, bytes] = field(default_factory=dict)
     file: str | None = None
     """The file's name where several members share it; else the member's."""
+    width: int | None = None
 
 
 def publish(
@@ -119,11 +119,11 @@ def golden_arrays(
     """`input:<name>`, `members` float32 [n, K, C] and `fused` float32 [n, C] as an exporter would store them."""
     rows = len(next(iter(feeds.values())))
     raw = [_ran(spec, member, feeds) for spec, member in zip(specs.values(), manifest.members, strict=True)]
-    stack = Alignment(manifest).stack(raw, rows)
+    stack = alignment_of(manifest).stack(raw, rows)
     learned = None if stacker is None else _learned(stacker)
     fused = fuse_for(manifest, stack.P, stack.answered, learned)
     arrays: dict[str, Array] = {f"input:{key}": _storable(value) for key, value in feeds.items()}
-    arrays["members"] = stack.P.transpose(1, 0, 2).astype(np.float32)
+    arrays["members"] = stack.P.swapaxes(0, 1).astype(np.float32)
     arrays["fused"] = fused.astype(np.float32)
     return arrays
 
@@ -155,7 +155,7 @@ def _draft(name: str, version: int, specs: Mapping[str, Spec], fusion: Fusion, f
 
 
 def _member(name: str, spec: Spec, session: Session, task: Task) -> Member:
-    default: Kind = "probabilities" if task in ("classification", "multilabel") else "value"
+    default: Kind = "probabilities" if task in ("classification", "multilabel", "dense") else "value"
     return Member(
         name=name,
         file=f"members/{spec.file or name}.onnx",
@@ -168,6 +168,7 @@ def _member(name: str, spec: Spec, session: Session, task: Task) -> Member:
         weight=spec.weight,
         temperature=spec.temperature,
         required=spec.required,
+        width=spec.width,
         providers=None if spec.providers is None else tuple(spec.providers),
     )
 

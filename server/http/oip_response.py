@@ -66,7 +66,7 @@ def _from_rows(request: InferRequest, rows: Rows, signature: Signature) -> Reply
     blobs: list[bytes] = []
     for wanted in request.wanted:
         tensor = wanted.tensor
-        if wanted.classes:
+        if wanted.classes or tensor.varies:
             return None
         if wanted.binary:
             blob = _blob(whole, tensor, start, stop)
@@ -93,7 +93,7 @@ def _singles(request: InferRequest, whole: Outputs, signature: Signature) -> lis
     blobs: list[list[bytes]] = []
     for wanted in request.wanted:
         tensor = wanted.tensor
-        if wanted.classes:
+        if wanted.classes or tensor.varies:
             return None
         if not wanted.binary:
             if (texts := _texts(whole, tensor)) is None:

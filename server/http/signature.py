@@ -54,6 +54,8 @@ class OutputTensor:
     sized: bytes
     one: bytes
     """Prefix and middle with one row between."""
+    varies: bool
+    """Whether a length of a row hangs on the request, so that `middle` and `sized` say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,4 +212,4 @@ def _output(name: str, kind: Datatype, shape: tuple[int, ...]) -> OutputTensor:
     dimensions = "".join(f",{size}" for size in shape[1:]).encode()
     middle = dimensions + b'],"data":['
     sized = dimensions + b'],"parameters":{"binary_data_size":'
-    return OutputTensor(name, kind, shape, prefix, middle, sized, b"%b1%b" % (prefix, middle))
+    return OutputTensor(name, kind, shape, prefix, middle, sized, b"%b1%b" % (prefix, middle), -1 in shape[1:])

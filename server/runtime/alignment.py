@@ -44,7 +44,9 @@ class Stack(NamedTuple):
 class Alignment:
     """The alignment of one ensemble, bound to its manifest. Stateless; any thread."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, unit: str = "rows") -> None:
+        """`unit` is what failures call that which is masked alone."""
+        self._unit = unit
         self._names = tuple(member.name for member in manifest.members)
         self._columns = manifest.columns
         self._orders = tuple(column_order(manifest, member) for member in manifest.members)
@@ -137,7 +139,7 @@ class Alignment:
             mask[absent] = False
             answered &= ~mask
             failures.extend(
-                self._failure(k, reason, _rows_told(mask[k], self._said(reason)))
+                self._failure(k, reason, _rows_told(mask[k], self._said(reason), self._unit))
                 for k in np.flatnonzero(mask.any(axis=1)).tolist()
             )
         answered[absent] = False
@@ -292,6 +294,6 @@ _SAID: dict[FailureReason | Literal["labels"], str] = {
 }
 
 
-def _rows_told(rows: Mask, said: str) -> str:
+def _rows_told(rows: Mask, said: str, unit: str) -> str:
     where = np.flatnonzero(rows)
-    return f"{len(where)} of {len(rows)} rows {said}, the first is row {where[0]}"
+    return f"{len(where)} of {len(rows)} {unit} {said}, the first is {unit.removesuffix('s')} {where[0]}"

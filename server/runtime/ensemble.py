@@ -18,11 +18,12 @@ from server.runtime.candidates import Candidates
 from server.runtime.datatypes import Array, Feeds, Floats
 from server.runtime.detecting import Detecting, detector_specs
 from server.runtime.extras import Extras
+from server.runtime.forms import output_specs
 from server.runtime.golden import GoldenRows, read
 from server.runtime.measuring import Choice
 from server.runtime.opening import Opening
 from server.runtime.options import RuntimeOptions
-from server.runtime.outputs import DEFAULT_OUTPUTS, output_specs
+from server.runtime.outputs import DEFAULT_OUTPUTS
 from server.runtime.panel import WITHOUT_IDLE, Panel, idle_members
 from server.runtime.planning import Planning
 from server.runtime.plans import Closed, Plan, Sequential, Slot
@@ -299,7 +300,7 @@ class LoadedEnsemble:
             stack = self._everybody.alignment.stack(execution.raw, stop - start)
             fused, failures = self._everybody.fuse(stack.P, stack.answered)
             told = execution.failures + stack.failures + failures + beside.failures
-            evaluated.add(stack.P.transpose(1, 0, 2), fused, beside.outputs, told)
+            evaluated.add(stack.P.swapaxes(0, 1), fused, beside.outputs, told)
         return evaluated
 
 

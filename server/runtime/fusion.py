@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model_repo import Fusion, Geometric, Manifest, Mean, Median, ReciprocalRank, Stacked, Vote, Weighted
+from model_repo import Concatenate, Fusion, Geometric, Mean, Median, ReciprocalRank, Stacked, Vote, Weighted
 from model_repo.manifest import THRESHOLD, Task
 from server.runtime import labelwise
 from server.runtime.calibration import softmax, temper
@@ -74,15 +74,6 @@ def fuse(
     return Rule(fusion, weights, task, thresholds)(np.asarray(P, dtype=np.float64), mask)
 
 
-def fuse_for(
-    manifest: Manifest, P: NDArray[np.floating], mask: Mask | None = None, stacker: Stacker | None = None
-) -> Floats:
-    """What `fuse` gives with everything that the manifest says of it."""
-    weights = [member.weight for member in manifest.members]
-    at_least = labelwise.thresholds(manifest)
-    return fuse(manifest.fusion, P, weights, mask, stacker, manifest.task, at_least)
-
-
 class Rule:
     """A fixed rule bound to its weights, so that a batch pays for arithmetic only. Stateless; any thread.
 
@@ -140,6 +131,8 @@ def _combination(fusion: Fusion, task: Task, thresholds: Floats) -> _Combination
             return lambda P, W, mask: _weighted(1.0 / (constant + ranks(P)), W, mask)
         case Stacked():
             raise TypeError("the stacked rule is learned; `Stacking` runs it")
+        case Concatenate():
+            raise TypeError("vectors are put together by `Concatenation`")
 
 
 def _weighted(P: Floats, W: Floats, mask: Mask | None) -> Floats:

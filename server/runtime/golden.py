@@ -26,6 +26,8 @@ EXTRA_PREFIX = "extra:"
 class GoldenRows:
     """`feeds` by ensemble input; `members` float [n, K, C] calibrated and aligned; `fused` float [n, C].
 
+    Of a dense ensemble the positions are before C.
+
     `beside` by output: `ood_score` where there are detectors, and every extra.
     """
 
@@ -48,10 +50,10 @@ def read(data: bytes, manifest: Manifest) -> GoldenRows:
     """
     arrays = _unpacked(data, manifest.golden.file)
     found: list[str] = []
-    n, K, C = manifest.golden.rows, len(manifest.members), manifest.columns
+    n, K, at = manifest.golden.rows, len(manifest.members), manifest.positions
     feeds = {entry.name: _feed(entry, arrays, n, found) for entry in manifest.inputs}
-    members = _answers("members", arrays, (n, K, C), found)
-    fused = _answers("fused", arrays, (n, C), found)
+    members = _answers("members", arrays, (n, K, *at, manifest.columns), found)
+    fused = _answers("fused", arrays, (n, *at, manifest.fused_columns), found)
     beside = _beside(arrays, manifest, found)
     expected = {INPUT_PREFIX + entry.name for entry in manifest.inputs} | {"members", "fused"}
     expected |= {EXTRA_PREFIX + extra.name for extra in manifest.extras} | ({SCORE} if manifest.detectors else set())
@@ -94,7 +96,7 @@ def _answers(name: str, arrays: Mapping[str, Array], shape: Sequence[int], found
     array = arrays.get(name)
     if array is None:
         found.append(f"lacks {name!r}")
-        return np.zeros(shape)
+        return np.zeros([max(0, size) for size in shape])
     if array.dtype.kind != "f":
         found.append(f"{name!r} is {array.dtype}, expected float32")
     return _shaped(name, array, shape, found)

@@ -19,19 +19,23 @@ from server.runtime.prediction import OutputSpec
 DEFAULT_OUTPUTS: Mapping[Task, tuple[str, ...]] = {
     "classification": ("probabilities", "label"),
     "multilabel": ("probabilities", "labels"),
+    "dense": ("probabilities", "label"),
     "regression": ("value",),
     "ranking": ("scores", "ranking"),
+    "embedding": ("embedding",),
 }
 FUSED_OUTPUT: Mapping[Task, str] = {
     "classification": "probabilities",
     "multilabel": "probabilities",
+    "dense": "probabilities",
     "regression": "value",
     "ranking": "scores",
+    "embedding": "embedding",
 }
 
 
-def output_specs(manifest: Manifest) -> dict[str, OutputSpec]:
-    """Every output that the ensemble offers, in order."""
+def plain_specs(manifest: Manifest) -> dict[str, OutputSpec]:
+    """Every output that an ensemble with one answer a row offers, in order."""
     C, K = manifest.columns, len(manifest.members)
     members = {"members": OutputSpec("FP32", (-1, K, C))}
     if manifest.task == "regression":
@@ -55,7 +59,8 @@ def output_specs(manifest: Manifest) -> dict[str, OutputSpec]:
 class Answers:
     """Makes the outputs of one ensemble, bound to its manifest. Stateless; any thread."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, names: Collection[str] | None = None) -> None:
+        """`names` are the outputs to be made; None: all that the manifest's task offers."""
         self._basis = _Basis(
             manifest,
             np.array(manifest.classes, dtype=np.object_),
@@ -63,30 +68,16 @@ class Answers:
             thresholds(manifest),
         )
         makers = _MAKERS | _OF_TASK.get(manifest.task, {})
-        self._makers = {name: makers[name] for name in output_specs(manifest)}
+        self._makers = {name: makers[name] for name in names or plain_specs(manifest)}
 
     def make(self, asked: Collection[str], P: Floats, mask: Mask | None, fused: Floats) -> dict[str, Array]:
         """The outputs asked for, of `P` float64 [K, n, C], `mask` bool [K, n] or None, `fused` float64 [n, C].
 
-        Raises KeyError for a name that the ensemble does not offer: callers check names against `output_specs`.
+        Raises KeyError for a name that the ensemble does not offer: callers check names.
         """
         batch = _Batch(self._basis, P, mask, fused)
         makers = self._makers
         return {name: makers[name](batch) for name in asked}
-
-
-def outputs(
-    manifest: Manifest,
-    asked: Collection[str],
-    P: NDArray[np.floating],
-    fused: NDArray[np.floating],
-    mask: Mask | None = None,
-) -> dict[str, Array]:
-    """The named outputs of calibrated member outputs `P` [K, n, C] and their fused answer [n, C].
-
-    Floats are float32, strings object arrays of `str`; a row that nobody answered is NaN.
-    """
-    return Answers(manifest).make(asked, np.asarray(P, dtype=np.float64), mask, np.asarray(fused, dtype=np.float64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +147,10 @@ def _fused(batch: _Batch) -> Array:
 
 def _label(batch: _Batch) -> Array:
     return batch.basis.classes[batch.winners]
+
+
+def _index(batch: _Batch) -> Array:
+    return batch.winners.astype(np.int32)
 
 
 def _confidence(batch: _Batch) -> Array:
@@ -242,6 +237,7 @@ def _ranking(batch: _Batch) -> Array:
 _MAKERS: dict[str, Callable[[_Batch], Array]] = {
     "probabilities": _fused,
     "label": _label,
+    "index": _index,
     "confidence": _confidence,
     "agreement": _agreement,
     "entropy": _entropy,

@@ -6,10 +6,9 @@ import msgspec
 import numpy as np
 
 from model_repo import Geometric, Manifest, ReciprocalRank, Weighted
-from server.runtime.alignment import Alignment
 from server.runtime.datatypes import Array, Mask
+from server.runtime.forms import alignment_of, answers_of
 from server.runtime.fusion import shares
-from server.runtime.outputs import Answers
 from server.runtime.sessions import Session
 from server.runtime.stacking import Fuser, fuser
 
@@ -18,7 +17,7 @@ BY_WEIGHT = (Weighted, Geometric, ReciprocalRank)
 
 WITHOUT_IDLE = frozenset({
     "probabilities", "label", "confidence", "agreement", "entropy", "mutual_information", "conformal_set", "value",
-    "scores", "ranking",
+    "scores", "ranking", "labels", "index", "embedding",
 })  # fmt: skip
 """Outputs that are the same without the members of weight 0; every other needs all members."""
 
@@ -38,9 +37,9 @@ class Panel:
 
     def __init__(self, manifest: Manifest, stacker: Session | None) -> None:
         self.names = tuple(member.name for member in manifest.members)
-        self.alignment = Alignment(manifest)
+        self.alignment = alignment_of(manifest)
         self.fuse: Fuser = fuser(manifest, stacker)
-        self.answers = Answers(manifest)
+        self.answers = answers_of(manifest)
         self._quorum = manifest.quorum
         self._required: Array = np.array([member.required for member in manifest.members])
 

@@ -52,14 +52,24 @@ def compare(manifest: Manifest, golden: GoldenRows, given: Evaluated) -> None:
     """
     silent, members = given.silent, given.members
     for k, member in enumerate(manifest.members):
-        _compare(f"member {member.name!r}", members[:, k], golden.members[:, k], manifest, silent.get(member.name))
-    _compare("the fused answer", given.fused, golden.fused, manifest, silent.get(FUSION))
+        _compare_fused(
+            f"member {member.name!r}", members[:, k], golden.members[:, k], manifest, silent.get(member.name)
+        )
+    _compare_fused("the fused answer", given.fused, golden.fused, manifest, silent.get(FUSION))
     if SCORE in golden.beside:
-        silence = "; ".join(silent[d.name] for d in manifest.detectors if d.name in silent)
-        _compare_plain(repr(SCORE), given.beside(SCORE), golden.beside[SCORE], manifest, silence)
+        told = "; ".join(silent[d.name] for d in manifest.detectors if d.name in silent)
+        _compare_plain(repr(SCORE), given.beside(SCORE), golden.beside[SCORE], manifest, told)
     for extra in manifest.extras:
         stored = golden.beside[extra.name]
         _compare_plain(f"extra {extra.name!r}", given.beside(extra.name), stored, manifest, silent.get(extra.name))
+
+
+def _compare_fused(subject: str, given: Array, stored: Array, manifest: Manifest, silence: str | None) -> None:
+    """Compare [n, C], or [n, …, C] with positions, which have no names."""
+    if stored.ndim == 2:
+        _compare(subject, given, stored, manifest, silence)
+    else:
+        _compare_plain(subject, given, stored, manifest, silence)
 
 
 def _compare_plain(subject: str, given: Array | None, stored: Array, manifest: Manifest, silence: str | None) -> None:

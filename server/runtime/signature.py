@@ -156,10 +156,17 @@ def _output_problems(manifest: Manifest, member: Member, outputs: Sequence[Tenso
         hint = " (export it with zipmap off)" if "map(" in entry.type else ""
         yield f"gives {entry.name!r} as {_datatype(entry.type)}, expected FP16, FP32 or FP64{hint}"
     elif not _one_column(manifest, member, entry.shape):
-        expected = (-1, *manifest.value_shape) if manifest.value_shape else (-1, manifest.columns)
+        expected = _expected(manifest, member)
         yield from _shape_problems(entry, "gives ", expected, f"the manifest says {_told(expected)}")
     elif isinstance(entry.shape[0], int):
         yield _fixed_rows(entry)
+
+
+def _expected(manifest: Manifest, member: Member) -> tuple[int, ...]:
+    """The shape of the member's output, -1 for rows and for lengths that vary."""
+    if manifest.task == "regression" and manifest.value_shape:
+        return (-1, *manifest.value_shape)
+    return (-1, member.width or manifest.columns, *manifest.positions)
 
 
 def _found(outputs: Sequence[TensorInfo], name: str) -> TensorInfo | None:
@@ -172,6 +179,8 @@ def _no_output(name: str, outputs: Sequence[TensorInfo]) -> str:
 
 def _one_column(manifest: Manifest, member: Member, shape: Shape) -> bool:
     """[n] or [n, 1] where that is enough: a value, or the second class's share of two."""
+    if manifest.task in ("dense", "embedding"):
+        return False
     two = manifest.columns == 2 and member.kind != "value" and manifest.task != "multilabel"
     enough = (manifest.columns == 1 and len(manifest.value_shape) <= 1) or two
     return enough and (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1))

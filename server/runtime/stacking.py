@@ -9,8 +9,8 @@ import numpy as np
 from model_repo import Manifest, Stacked
 from server.runtime.alignment import SUM_TOLERANCE
 from server.runtime.datatypes import Floats, Mask
+from server.runtime.forms import rule_of
 from server.runtime.fusion import Rule, Stacker, learned
-from server.runtime.labelwise import thresholds
 from server.runtime.prediction import FUSION, FailureReason, MemberFailure
 from server.runtime.sessions import RunError, Session
 
@@ -20,12 +20,11 @@ Fuser = Callable[[Floats, Mask | None], tuple[Floats, tuple[MemberFailure, ...]]
 
 def fuser(manifest: Manifest, stacker: Session | None) -> Fuser:
     """The ensemble's rule, fixed or learned, bound to its weights. `stacker` is the session of `fusion.onnx`."""
-    weights = [member.weight for member in manifest.members]
     fusion = manifest.fusion
     if isinstance(fusion, Stacked):
         assert stacker is not None, "a stacked fusion has a session"
-        return Stacking(fusion, weights, _learned(stacker))
-    rule = Rule(fusion, weights, manifest.task, thresholds(manifest))
+        return Stacking(fusion, [member.weight for member in manifest.members], _learned(stacker))
+    rule = rule_of(manifest)
     return lambda P, mask: (rule(P, mask), ())
 
 

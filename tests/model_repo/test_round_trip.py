@@ -38,7 +38,7 @@ from model_repo import (
 )
 from model_repo.manifest import Datatype, Task
 from model_repo.routes import decode_routes, encode_routes
-from model_repo.rules import CALIBRATED
+from model_repo.rules import CALIBRATED, CLASSLESS
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -68,13 +68,21 @@ learned = st.builds(Stacked, file=st.just("fusion.onnx"), sha256=digests, bytes=
 RULES: dict[str, st.SearchStrategy[Fusion]] = {
     "classification": calibrated | learned,
     "multilabel": calibrated,
+    "dense": calibrated,
+    "embedding": st.sampled_from([Mean(), Weighted()]),
     "regression": st.sampled_from([Mean(), Weighted(), Median()]),
     "ranking": st.builds(ReciprocalRank, constant=positives) | st.just(Weighted()),
 }
 
 
-TASKS: list[Task] = ["classification", "multilabel", "regression", "ranking"]
+TASKS: list[Task] = ["classification", "multilabel", "dense", "regression", "ranking", "embedding"]
 DATATYPES: list[Datatype] = ["BOOL", "INT64", "FP16", "FP64", "BYTES"]
+
+
+VALUE_SHAPES: dict[str, st.SearchStrategy[tuple[int, ...]]] = {
+    "regression": st.lists(st.integers(1, 9), max_size=4).map(tuple),
+    "embedding": st.tuples(st.integers(1, 9)),
+}
 
 
 @st.composite
@@ -126,7 +134,7 @@ ledgers = st.builds(
 def manifests(draw: st.DrawFn) -> Manifest:
     task = draw(st.sampled_from(TASKS))
     some = st.lists(words, min_size=2, max_size=6, unique=True)
-    classes = () if task == "regression" else tuple(draw(some))
+    classes = () if task in CLASSLESS else tuple(draw(some))
     input_names = draw(st.lists(names, min_size=1, max_size=3, unique=True))
     # Unique without regard to case: they name files here.
     member_names = draw(st.lists(names, min_size=1, max_size=4, unique_by=str.casefold))
@@ -145,7 +153,10 @@ def manifests(draw: st.DrawFn) -> Manifest:
                       atol=draw(amounts)),
         classes=classes,
         thresholds=tuple(draw(st.floats(0, 1)) for _ in classes) if task == "multilabel" else (),
-        value_shape=draw(st.lists(st.integers(1, 9), max_size=4).map(tuple)) if task == "regression" else (),
+        value_shape=draw(VALUE_SHAPES.get(task, st.just(()))),
+        positions=draw(st.lists(st.integers(1, 9) | st.just(-1), min_size=1, max_size=5).map(tuple))
+        if task == "dense"
+        else (),
         conformal=draw(st.none() | conformal) if task == "classification" else None,
         ledger=draw(st.none() | ledgers),
         batching=Batching(

@@ -10,6 +10,7 @@ import pytest
 
 from model_repo import (
     Batching,
+    Concatenate,
     Conformal,
     Execution,
     File,
@@ -37,6 +38,11 @@ from tests.model_repo.samples import manifest, member
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 REGRESSION: dict[str, Any] = {"task": "regression", "classes": (), "members": (member("a", kind="value"),)}
 RANKING: dict[str, Any] = {"task": "ranking", "members": (member("a", kind="value"),)}
+EMBEDDING: dict[str, Any] = {**REGRESSION, "task": "embedding", "value_shape": (4,)}
+JOINED: dict[str, Any] = {
+    **EMBEDDING, "fusion": Concatenate(), "quorum": 2, "value_shape": (10,),
+    "members": (member("a", kind="value", width=4), member("b", kind="value", width=6)),
+}  # fmt: skip
 NOT_A_NAME = "is not a name: expected 1 to 128 letters, digits, '.', '_' or '-', the first a letter or digit"
 
 
@@ -96,7 +102,24 @@ BROKEN = [
          ["fusion: rule is 'stacked', a multilabel takes "
           "'mean' or 'weighted' or 'vote' or 'geometric' or 'median'"]),
     Case("shape of a classification's value", manifest(value_shape=(3,)),
-         ["value_shape is [3], which only a regression has, the task is classification"]),
+         ["value_shape is [3], which only a regression or an embedding has, the task is classification"]),
+    Case("positions of a classification", manifest(positions=(4,)),
+         ["positions is [4], which only a dense answer has, the task is classification"]),
+    Case("no positions", manifest(task="dense"),
+         ["positions is [], a dense answer has 1 to 5 lengths of at least 1, or -1 where they vary"]),
+    Case("a learned dense rule", manifest(task="dense", positions=(-1,), fusion=stacked(Mean())),
+         ["fusion: rule is 'stacked', a dense takes "
+          "'mean' or 'weighted' or 'vote' or 'geometric' or 'median'"]),
+    Case("an embedding of no size", manifest(**EMBEDDING | {"value_shape": ()}),
+         ["value_shape is [], an embedding has one dimension: the numbers of its vector"]),
+    Case("widths of a mean", manifest(**EMBEDDING | {"members": (member("a", kind="value", width=4),)}),
+         ["members 'a' state a width, which only embeddings that are concatenated have"]),
+    Case("widths missing", manifest(**EMBEDDING | {"fusion": Concatenate()}),
+         ["members 'a' state no width, which concatenation needs"]),
+    Case("widths that do not add up", manifest(**JOINED | {"value_shape": (9,)}),
+         ["value_shape is [9], the members' vectors have 10 numbers together"]),
+    Case("concatenation without a member", manifest(**JOINED | {"quorum": 1}),
+         ["quorum is 1, concatenation needs every member: 2"]),
     Case("huge value", manifest(**REGRESSION | {"value_shape": (2000, 2000)}),
          ["value_shape is [2000, 2000], 4000000 numbers; expected at most 7 dimensions and 1000000 numbers"]),
     # inputs
@@ -147,7 +170,7 @@ BROKEN = [
     Case("no output", manifest(members=one(output="")),
          ["member 'rf': output is empty, expected the name of an ONNX output"]),
     Case("temperature of a regression", manifest(**REGRESSION | {"members": one(kind="value", temperature=2.0)}),
-         ["member 'rf': temperature is 2, which only 'classification' and 'multilabel' have"]),
+         ["member 'rf': temperature is 2, which only 'classification' and 'multilabel' and 'dense' have"]),
     Case("member classes", manifest(members=one(classes=("0", "1", "nine"))),
          ["member 'rf': classes lack '2' and have unknown 'nine'"]),
     Case("member classes twice", manifest(members=one(classes=("0", "1", "2", "2"))),
@@ -171,7 +194,7 @@ BROKEN = [
     Case("median in a ranking", manifest(**RANKING | {"fusion": Median()}),
          ["fusion: rule is 'median', a ranking takes 'mean' or 'weighted' or 'reciprocal_rank'"]),
     Case("temperature in a regression", manifest(**REGRESSION | {"fusion": Mean(temperature=0.5)}),
-         ["fusion: temperature is 0.5, which only 'classification' and 'multilabel' have"]),
+         ["fusion: temperature is 0.5, which only 'classification' and 'multilabel' and 'dense' have"]),
     Case("no weight", manifest(fusion=Weighted(), members=one(weight=0.0)),
          ["fusion: the members' weights are all 0, which 'weighted' cannot use"]),
     Case("no weight to vote", manifest(fusion=Vote(), members=one(weight=0.0)),
@@ -233,6 +256,10 @@ FRIENDLY = [
     manifest(**RANKING | {"fusion": ReciprocalRank()}),
     manifest(task="multilabel", thresholds=(0.0, 0.3, 1.0), fusion=Vote(temperature=2.0), members=one(temperature=3.0)),
     manifest(task="multilabel", classes=("spam",), fusion=Geometric()),
+    manifest(task="dense", positions=(-1, 32), fusion=Vote(temperature=0.5), members=one(temperature=2.0)),
+    manifest(**EMBEDDING),
+    manifest(**EMBEDDING | {"fusion": Weighted()}),
+    manifest(**JOINED),
     manifest(**REGRESSION | {"value_shape": (24, 2), "fusion": Median()}),
     # Two members may share a file: one set of weights with two temperatures.
     manifest(members=(member("a", file="m.onnx"), member("b", file="m.onnx", temperature=2.0))),

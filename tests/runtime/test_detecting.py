@@ -13,8 +13,8 @@ from server.errors import LoadError
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.runtime.datatypes import Array
 from server.runtime.detecting import Scale
+from server.runtime.forms import output_specs
 from server.runtime.options import PlanName
-from server.runtime.outputs import output_specs
 from tests.graphs import heads, nan_above, softmax_linear
 from tests.repositories import Spec
 from tests.runtime.loading import PLANS, load

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from model_repo import Fusion, Geometric, Mean, Median, Vote, Weighted
 from server.runtime import labelwise
 from server.runtime.alignment import Alignment
-from server.runtime.fusion import fuse, fuse_for
-from server.runtime.outputs import output_specs, outputs
+from server.runtime.forms import fuse_for, output_specs, outputs
+from server.runtime.fusion import fuse
 from tests.runtime.manifests import manifest, member
 
 Floats = NDArray[np.float64]

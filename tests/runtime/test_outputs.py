@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_repo import Conformal, Mean, Median, Vote, Weighted
+from server.runtime.forms import output_specs, outputs
 from server.runtime.fusion import fuse
-from server.runtime.outputs import DEFAULT_OUTPUTS, output_specs, outputs
+from server.runtime.outputs import DEFAULT_OUTPUTS
 from tests.runtime import reference
 from tests.runtime.manifests import manifest, member
 
