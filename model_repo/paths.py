@@ -16,8 +16,8 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -149,7 +149,7 @@ def open_folder(root: Path, path: str) -> Iterator[int]:
 
 
 @contextmanager
-def open_file(root: Path, path: str) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+def open_file(root: Path, path: str) -> Iterator[tuple[BufferedReader, os.stat_result]]:
     """The regular file `path` below `root`, open for reading, and its status.
 
     Raises as `open_folder` does; UnsafePathError also for a file that has a second name (hard link),

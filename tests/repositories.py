@@ -128,10 +128,13 @@ def golden_arrays(
     return arrays
 
 
-def opened(data: bytes, external: Mapping[str, bytes] | None = None, providers: Sequence[Provider] = ()) -> Session:
+def opened(
+    data: bytes | Model, external: Mapping[str, bytes] | None = None, providers: Sequence[Provider] = ()
+) -> Session:
     """A session of these bytes, on the CPU unless told otherwise."""
-    key = SessionKey.of(hashlib.sha256(data).hexdigest(), {}, providers, 1)
-    return Session(key, Model(data, external or {}))
+    model = data if isinstance(data, Model) else Model(data, external or {})
+    key = SessionKey.of(hashlib.sha256(model.data).hexdigest(), {}, providers, 1)
+    return Session(key, model)
 
 
 def _draft(name: str, version: int, specs: Mapping[str, Spec], fusion: Fusion, fields: Mapping[str, Any]) -> Manifest:

@@ -129,11 +129,11 @@ def from_file(name: str, path: Path, wiring: Wiring, said: Said, sample: Mapping
         name=name, file=f"members/{name}.onnx", sha256=NO_DIGEST, bytes=0, output=output.name, kind="value",
         inputs=inputs, classes=None if classes == wiring.classes else classes, family=said.family,
     )  # fmt: skip
-    unsure = Brought(Part(entry, file.model.data, file.weights), file.session, wiring.classes)
+    unsure = Brought(Part(entry, bytes(file.model.data), file.weights), file.session, wiring.classes)
     kind = said.kind or _kind(unsure.raw(sample), wiring)
     from msgspec.structs import replace
 
-    found = Brought(Part(replace(entry, kind=kind), file.model.data, file.weights), file.session, wiring.classes)
+    found = Brought(Part(replace(entry, kind=kind), bytes(file.model.data), file.weights), file.session, wiring.classes)
     _check(found, sample)
     return found
 
@@ -164,7 +164,7 @@ def _inputs(file: ModelFile, wiring: Wiring, said: Said) -> dict[str, str]:
 def _classes(file: ModelFile, wiring: Wiring, said: Said) -> tuple[str, ...]:
     if not wiring.classes:
         return ()
-    model = onnx.load_from_string(file.model.data)
+    model = onnx.load_from_string(bytes(file.model.data))
     order = agreed(said.classes, model, wiring.classes, file.name)
     if order is None and not said.ordered:
         problem = "its graph does not say which column is which class: say it, in the order of its columns"

@@ -73,7 +73,7 @@ class ModelFile:
     @cached_property
     def graph(self) -> ModelProto:
         """The model as protobuf, without the content of external weights. To be copied before it is edited."""
-        return parse(self.model.data)
+        return parse(bytes(self.model.data))
 
     def edited(self, graph: ModelProto, note: str) -> ModelFile:
         """The file with another graph, of the same external weights; `note` says what was changed.

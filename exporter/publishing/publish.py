@@ -104,7 +104,7 @@ def bundled(found: Assembled) -> Bundle:
         classes=draft.classes,
         inputs=draft.inputs,
         parts=tuple(
-            Part(entry, one.file.model.data, one.file.weights)
+            Part(entry, bytes(one.file.model.data), one.file.weights)
             for entry, one in zip(draft.members, members, strict=True)
         ),
         fusion=draft.fusion,

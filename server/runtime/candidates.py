@@ -17,10 +17,13 @@ from server.runtime.opening import Opening, merged_key
 from server.runtime.options import Layout, PlanName
 from server.runtime.plans import Merged, Parallel, Plan, Sequential, Slot
 from server.runtime.prediction import Execution
-from server.runtime.sessions import RunError
+from server.runtime.sessions import Model, RunError
 
 MAX_MERGED_BYTES = 256 * 2**20
 """Of all members together: the merged graph is a second copy of them, and large ones gain nothing by it."""
+MAX_PARSED_BYTES = 8 * 2**20
+"""Of all members together without weights that lie apart: Python's protobuf stops every other thread while it reads
+and writes them, and what has so many (trees) takes too long for a merged graph to matter."""
 ATOL, RTOL = 1e-6, 1e-5
 """The merged graph runs the same kernels; small differences come from operators fused in another way."""
 
@@ -100,8 +103,13 @@ class Candidates:
         total = sum(session.bytes for session in {slot.session for slot in self._slots})
         if total > MAX_MERGED_BYTES:
             raise PlanError(f"the members have {total} bytes together, the limit is {MAX_MERGED_BYTES}")
+        parsed = sum(session.parsed_bytes for session in {slot.session for slot in self._slots})
+        if parsed > MAX_PARSED_BYTES:
+            raise PlanError(
+                f"the members have {parsed} bytes together beside their weights, the limit is {MAX_PARSED_BYTES}"
+            )
 
-    def _graph(self) -> bytes:
+    def _graph(self) -> Model:
         """Each file is read once, however many members share it."""
         models = {slot.session.key: slot.member for slot in reversed(self._slots)}
         read = {key: self._opening.model(member) for key, member in models.items()}

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no types
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
+from server.runtime.wire import SPLIT_FROM_BYTES, Buffer, WireError, bare
+
 _KEY = b"location"
-"""Every tensor with external data has this key; a model without these bytes has none and is not parsed here."""
+"""Every tensor with external data has this key; a small model without these bytes has none and is not parsed here."""
 
 
 class ModelError(Exception):
@@ -24,20 +26,53 @@ def parse(data: bytes) -> ModelProto:
     return model
 
 
-def locations(data: bytes) -> set[str]:
-    """The external files that the model's tensors name, as they name them. Raises ModelError."""
-    if _KEY not in data:
+def locations(data: Buffer) -> set[str]:
+    """The external files that the model's tensors name, as they name them. Raises ModelError.
+
+    Weights are not looked at: of a large model only the rest is parsed.
+    """
+    if len(data) >= SPLIT_FROM_BYTES:
+        data = _bare(data)
+    elif _KEY not in data:
         return set()
-    return {_entry(tensor, "location") for tensor in tensors(parse(data)) if _is_external(tensor)}
+    found = (tensor for tensor in tensors(parse(bytes(data))) if is_external(tensor))
+    return {name for tensor in found for name in _locations_of(tensor)}
 
 
-def embed(model: ModelProto, external: Mapping[str, bytes]) -> None:
-    """Put the content of external files into the model's tensors. Raises ModelError where one does not hold it."""
+def embed(model: ModelProto, external: Mapping[str, Buffer], most_bytes: int | None = None) -> None:
+    """Put the content of external files into the model's tensors; with `most_bytes` that of small tensors only.
+
+    Raises ModelError where a file does not hold what a tensor names.
+    """
     for tensor in tensors(model):
-        if _is_external(tensor):
-            tensor.raw_data = _content(tensor, external)
-            tensor.ClearField("external_data")
-            tensor.data_location = TensorProto.DEFAULT
+        if not is_external(tensor):
+            continue
+        content = content_of(tensor, external)
+        if most_bytes is not None and len(content) > most_bytes:
+            continue
+        tensor.raw_data = bytes(content)
+        tensor.ClearField("external_data")
+        tensor.data_location = TensorProto.DEFAULT
+
+
+def relocate(model: ModelProto, names: Mapping[str, str]) -> None:
+    """Let tensors name their external files by other names."""
+    for tensor in tensors(model):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = names.get(entry.value, entry.value)
+
+
+def _locations_of(tensor: TensorProto) -> list[str]:
+    """All that it says: which of two onnxruntime would take is not ours to guess. "" where it says none."""
+    return [entry.value for entry in tensor.external_data if entry.key == "location"] or [""]
+
+
+def _bare(data: Buffer) -> bytes:
+    try:
+        return bare(data)
+    except WireError as error:
+        raise ModelError(f"is no ONNX file: its protobuf cannot be read ({error})") from error
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -70,7 +105,8 @@ def _of_nodes(nodes: list[NodeProto]) -> Iterator[TensorProto]:
                 yield from _of_graph(graph)
 
 
-def _is_external(tensor: TensorProto) -> bool:
+def is_external(tensor: TensorProto) -> bool:
+    """Whether the tensor's content is in another file."""
     return bool(tensor.data_location == TensorProto.EXTERNAL or tensor.external_data)
 
 
@@ -78,7 +114,8 @@ def _entry(tensor: TensorProto, key: str) -> str:
     return next((entry.value for entry in tensor.external_data if entry.key == key), "")
 
 
-def _content(tensor: TensorProto, external: Mapping[str, bytes]) -> bytes:
+def content_of(tensor: TensorProto, external: Mapping[str, Buffer]) -> Buffer:
+    """The bytes that an external tensor names. Raises ModelError."""
     location = _entry(tensor, "location")
     try:
         start = int(_entry(tensor, "offset") or 0)

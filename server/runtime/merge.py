@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, version_converter
 
-from server.runtime.external import ModelError, embed, parse
+from server.runtime.external import ModelError, embed, parse, relocate, tensors
 from server.runtime.sessions import Model
 from server.runtime.subexpressions import simplify
+from server.runtime.wire import CUT_FROM_BYTES, Buffer
 
 ML = "ai.onnx.ml"
 
@@ -37,15 +38,17 @@ class MergeError(Exception):
     """These members cannot be one graph; the message says which and why."""
 
 
-def merge(parts: Sequence[Part]) -> bytes:
+def merge(parts: Sequence[Part]) -> Model:
     """The merged model; its outputs are the members' fused ones, in the order of `parts`.
 
-    Its inputs are the ensemble's, under their names. Raises MergeError.
+    Its inputs are the ensemble's, under their names. Large weights that lie apart from a member stay where they are,
+    under names of their own. Raises MergeError.
     """
+    external: dict[str, Buffer] = {}
     groups = _groups(parts)
     firsts = [parts[places[0]] for places in groups]
     try:
-        models = [_loaded(part) for part in firsts]
+        models = [_loaded(part, f"m{places[0]}", external) for part, places in zip(firsts, groups, strict=True)]
         opsets = _common_opsets(models)
         models = [_at(opsets, part.name, model) for part, model in zip(firsts, models, strict=True)]
         merged = _empty(opsets, max(model.ir_version for model in models))
@@ -55,28 +58,39 @@ def merge(parts: Sequence[Part]) -> bytes:
             _append(merged, parts[places[0]], model, prefix)
             outputs |= _outputs(merged, model, [(place, parts[place].output) for place in places], prefix)
         merged.graph.output.extend(outputs[place] for place in range(len(parts)))
-        simplify(merged)
+        simplify(merged, external)
         data: bytes = merged.SerializeToString()
     except (ValueError, TypeError, RuntimeError) as error:  # protobuf's and the converter's
         raise MergeError(f"cannot be merged: {' '.join(str(error).split())}") from error
-    return data
+    return Model(data, external)
 
 
 def _groups(parts: Sequence[Part]) -> list[list[int]]:
     """The places of parts with the same model fed in the same way, in the order of each group's first."""
     groups: dict[object, list[int]] = {}
     for place, part in enumerate(parts):
-        content = part.model.data, tuple(sorted(part.model.external.items())), tuple(sorted(part.feeds.items()))
+        beside = tuple((name, _identity(buffer)) for name, buffer in sorted(part.model.external.items()))
+        content = _identity(part.model.data), beside, tuple(sorted(part.feeds.items()))
         groups.setdefault(content, []).append(place)
     return list(groups.values())
 
 
-def _loaded(part: Part) -> ModelProto:
+def _identity(buffer: Buffer) -> object:
+    """What tells bytes from others: large ones are not compared, they are read once for all members that share them."""
+    return buffer if isinstance(buffer, bytes) else id(buffer)
+
+
+def _loaded(part: Part, prefix: str, external: dict[str, Buffer]) -> ModelProto:
+    """The part's model, with small external weights in it, and the buffers of large ones added to `external`."""
     try:
-        model = parse(part.model.data)
-        embed(model, part.model.external)
+        model = parse(bytes(part.model.data))
+        embed(model, part.model.external, CUT_FROM_BYTES)
     except ModelError as error:
         raise MergeError(f"member {part.name!r}: {error}") from error
+    names = {name: f"{prefix}/{name}" for name in part.model.external}
+    relocate(model, names)
+    left = {entry.value for tensor in tensors(model) for entry in tensor.external_data if entry.key == "location"}
+    external |= {names[name]: buffer for name, buffer in part.model.external.items() if names[name] in left}
     return model
 
 

@@ -16,6 +16,7 @@ from server.runtime.panel import idle_members
 from server.runtime.plans import Slot, role_of
 from server.runtime.pool import SessionPool
 from server.runtime.sessions import Model, Session, SessionError, SessionKey, available_providers
+from server.runtime.wire import OWN, Buffer
 
 
 class Opening:
@@ -68,15 +69,15 @@ class Opening:
         """The session of `fusion.onnx`, on the CPU with one thread: its input is a few numbers a row."""
 
         def read() -> Model:
-            data = self.version.read(fusion.file)
+            data = self.version.buffer(fusion.file)
             _check_locations(data, ())
-            return Model(data)
+            return Model.of(data)
 
         return self._session("the fusion", SessionKey(fusion.sha256), read, [fusion.file], self._held)
 
-    def merged(self, key: SessionKey, build: Callable[[], bytes], held: ExitStack) -> Session:
+    def merged(self, key: SessionKey, build: Callable[[], Model], held: ExitStack) -> Session:
         """The session of a graph built from members; whoever has built the same one shares it."""
-        return self._session("the merged graph", key, lambda: Model(build()), (), held)
+        return self._session("the merged graph", key, build, (), held)
 
     def model(self, member: OnnxModel) -> Model:
         """The model's verified bytes, with those of the external files that it names.
@@ -85,10 +86,10 @@ class Opening:
         a file that the manifest does not.
         """
         file, *external = member_files(member)
-        data = self.version.read(file.file)
+        data = self.version.buffer(file.file)
         _check_locations(data, member.external)
-        read = {entry.file: self.version.read(path.file) for entry, path in zip(member.external, external, strict=True)}
-        return Model(data, read)
+        beside = zip(member.external, external, strict=True)
+        return Model.of(data, {entry.file: self.version.buffer(path.file) for entry, path in beside})
 
     def _session(
         self, subject: str, key: SessionKey, read: Callable[[], Model], files: Sequence[str], held: ExitStack
@@ -157,13 +158,14 @@ def merged_key(slots: Sequence[Slot], threads: int) -> SessionKey:
     return SessionKey(digest.hexdigest(), (), slots[0].session.key.providers, threads)
 
 
-def _check_locations(data: bytes, external: Sequence[File]) -> None:
+def _check_locations(data: Buffer, external: Sequence[File]) -> None:
     """Every external file that the model names must be in the manifest, or onnxruntime would open it by path."""
     try:
         named = locations(data)
     except ModelError as error:
         raise SessionError(str(error)) from error
     # onnxruntime reads a location with this mark as an address in its own memory.
-    unknown = sorted(named - {entry.file for entry in external if "_ORT_MEM_ADDR_" not in entry.file})
+    known = {entry.file for entry in external if "_ORT_MEM_ADDR_" not in entry.file and entry.file != OWN}
+    unknown = sorted(named - known)
     if unknown:
         raise SessionError(f"its weights are in {', '.join(map(repr, unknown))}, which the manifest does not name")

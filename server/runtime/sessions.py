@@ -25,9 +25,12 @@ from server.runtime.datatypes import Array, Feeds, TensorInfo
 from server.runtime.providers import CPU, select
 from server.runtime.recollection import Recollection
 from server.runtime.tuning import chosen, native
+from server.runtime.wire import OWN, SPLIT_FROM_BYTES, Buffer, WireError, split
 
 # The default logger writes a failed provider to stderr; `Session.problem` carries it instead.
 onnxruntime.set_default_logger_severity(4)
+
+CHUNK_BYTES = 8 << 20
 
 Options = tuple[tuple[str, str], ...]
 
@@ -42,6 +45,7 @@ _NOISE = re.compile(
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : |Status Message: "
     r"|/\S+?\.(?:cc|h|hpp):\d+ (?:[\w:<>*&~, ]+\([^()]*\)(?: const)?(?: \[with [^\]]*\])? )?"
 )
+_IN_MEMORY = re.compile(r"/proc/self/fd/\d+")
 
 
 class SessionError(Exception):
@@ -59,15 +63,29 @@ class RunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Verified bytes of an ONNX file, and of its external weight files by the location that the file names."""
+    """Verified bytes of an ONNX file, and of its external weight files by the location that the file names.
 
-    data: bytes
-    external: Mapping[str, bytes] = field(default_factory=dict)
+    Of a large file (`of`) `data` is what is left without its weights, which are external: in the file itself.
+    """
+
+    data: Buffer
+    external: Mapping[str, Buffer] = field(default_factory=dict)
+
+    @staticmethod
+    def of(data: Buffer, external: Mapping[str, Buffer] | None = None) -> Model:
+        """The model of a whole file. Raises SessionError where it is none."""
+        beside = external or {}
+        try:
+            rest = split(data) if len(data) >= SPLIT_FROM_BYTES else None
+        except WireError as error:
+            raise SessionError(f"is no ONNX file: its protobuf cannot be read ({error})") from error
+        return Model(data, beside) if rest is None else Model(rest, {**beside, OWN: data})
 
     @property
     def bytes(self) -> int:
-        """Size of all of it."""
-        return len(self.data) + sum(map(len, self.external.values()))
+        """Size of the files."""
+        own = 0 if OWN in self.external else len(self.data)
+        return own + sum(map(len, self.external.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +126,8 @@ class Session:
     def __init__(self, key: SessionKey, model: Model) -> None:
         self.key = key
         self.bytes = model.bytes
+        self.parsed_bytes = len(model.data)
+        """Of the file without its weights, where those were taken out."""
         handle, self.problem = _open(model, key.asked(), key.threads)
         self.providers = _providers_used(handle)
         self.inputs = tuple(_info(entry) for entry in handle.inputs_meta)
@@ -138,7 +158,7 @@ class Session:
 def sentence(error: Exception) -> str:
     """The message of an onnxruntime error as one line, without its prefix and its source paths."""
     text = " ".join(str(error).split())
-    return _NOISE.sub("", text) or type(error).__name__
+    return _IN_MEMORY.sub("its bytes", _NOISE.sub("", text)) or type(error).__name__
 
 
 def _open(model: Model, asked: Sequence[Provider], threads: int) -> tuple[Any, str]:
@@ -173,15 +193,35 @@ def _handle(model: Model, providers: Sequence[Provider], threads: int) -> Any:
     if any(provider.name != CPU for provider in providers):
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         _preload_cuda()
-    session = onnxruntime.InferenceSession(
-        model.data,
-        options,
-        providers=[(provider.name, native(provider)) for provider in providers],
-        enable_fallback=0,  # or a failing run would quietly open the session anew on the CPU
-    )
+    with _source(model.data) as source:
+        session = onnxruntime.InferenceSession(
+            source,
+            options,
+            providers=[(provider.name, native(provider)) for provider in providers],
+            enable_fallback=0,  # or a failing run would quietly open the session anew on the CPU
+        )
     # The handle inside: the wrapper keeps the model's bytes for as long as it lives (one more copy of every
     # model) and takes 9 of the 15 µs of a tiny run (measured) for checks that the handle makes again.
     return session._sess
+
+
+@contextlib.contextmanager
+def _source(data: Buffer) -> Iterator[bytes | str]:
+    """What onnxruntime reads a model from: the bytes or, where they are many, a file in memory that holds them.
+
+    It copies `bytes` with the interpreter's lock held, a file without.
+    """
+    if len(data) < SPLIT_FROM_BYTES or not hasattr(os, "memfd_create"):
+        yield bytes(data)
+        return
+    descriptor = os.memfd_create("tutti-model")
+    try:
+        written = 0
+        while written < len(data):
+            written += os.write(descriptor, memoryview(data)[written : written + CHUNK_BYTES])
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def _session_options(threads: int) -> Any:

@@ -13,28 +13,34 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
+from server.runtime.external import content_of, is_external
+from server.runtime.wire import Buffer
+
 RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial",
                     "Bernoulli", "Dropout"})  # fmt: skip
 
 
-def simplify(model: ModelProto) -> None:
-    """Take out the nodes and constants of the outermost graph that are there twice or that no output needs."""
+def simplify(model: ModelProto, external: Mapping[str, Buffer] | None = None) -> None:
+    """Take out the nodes and constants of the outermost graph that are there twice or that no output needs.
+
+    `external`: the files that its tensors may name. Raises ModelError where one is not there.
+    """
     graph = model.graph
     fixed = {entry.name for entry in graph.output} | _outer_names(graph)
-    same = _constants(graph, fixed)
+    same = _constants(graph, fixed, external or {})
     _replace(graph.node, same)
     local = {(function.domain, function.name) for function in model.functions}
     _nodes(graph, fixed, local)
     _prune(graph)
 
 
-def _constants(graph: GraphProto, fixed: set[str]) -> dict[str, str]:
+def _constants(graph: GraphProto, fixed: set[str], external: Mapping[str, Buffer]) -> dict[str, str]:
     """Name → the first constant of equal type, shape and content; those others are taken out."""
     first: dict[tuple[object, ...], str] = {}
     same: dict[str, str] = {}
     kept: list[TensorProto] = []
     for tensor in graph.initializer:
-        known = first.setdefault(_content(tensor), tensor.name)
+        known = first.setdefault(_content(tensor, external), tensor.name)
         if known == tensor.name or tensor.name in fixed:
             kept.append(tensor)
         else:
@@ -82,8 +88,10 @@ def _attribute(attribute: AttributeProto) -> bytes:
     return data
 
 
-def _content(tensor: TensorProto) -> tuple[object, ...]:
-    """Type, shape and the digest of the content, by whichever field holds it."""
+def _content(tensor: TensorProto, external: Mapping[str, Buffer]) -> tuple[object, ...]:
+    """Type, shape and the digest of the content, by whichever field or file holds it."""
+    if is_external(tensor):
+        return tensor.data_type, tuple(tensor.dims), hashlib.sha256(content_of(tensor, external)).digest()
     if tensor.HasField("raw_data"):
         return tensor.data_type, tuple(tensor.dims), hashlib.sha256(tensor.raw_data).digest()
     plain = TensorProto()

@@ -27,12 +27,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refusal(version: Version, file: str = FILE) -> str:
-    """The message of both ways to verify a file, which must be the same."""
+    """The message of all ways to verify a file, which must be the same."""
     with pytest.raises(IntegrityError) as read:
         version.read(file)
     with pytest.raises(IntegrityError) as checked:
         version.check(file)
-    assert str(read.value) == str(checked.value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_repo.version.BUFFER_FROM_BYTES", 1)
+        with pytest.raises(IntegrityError) as buffered:
+            version.buffer(file)
+    assert str(read.value) == str(checked.value) == str(buffered.value)
     return str(read.value)
 
 
@@ -41,6 +45,14 @@ def test_every_file_reads_as_it_was_published(version: Version) -> None:
     assert [version.read(file.file) for file in version.files()] == [CNN, FOREST, GOLDEN]
     for file in version.files():
         version.check(file.file)
+
+
+def test_a_large_file_reads_into_memory_of_its_own(version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert version.buffer(FILE) == CNN
+    monkeypatch.setattr("model_repo.version.BUFFER_FROM_BYTES", 1)
+    buffer = version.buffer(FILE)
+    assert isinstance(buffer, memoryview)
+    assert (buffer.tobytes(), buffer.readonly) == (CNN, True)
 
 
 def test_the_digest_is_of_the_manifest_s_bytes(version: Version, folder: Path) -> None:

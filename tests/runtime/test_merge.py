@@ -31,7 +31,7 @@ def check(parts: list[Part], feeds: dict[str, Array]) -> None:
     for rows in (slice(0, 1), slice(None)):
         batch = {name: array[rows] for name, array in feeds.items()}
         for one, given in zip(parts, merged.run(names, batch), strict=True):
-            alone = opened(one.model.data, one.model.external)
+            alone = opened(one.model)
             expected = alone.run(["y"], {own: batch[source] for own, source in one.feeds.items()})[0]
             np.testing.assert_allclose(given, expected, rtol=1e-6, atol=1e-7)
 
@@ -80,13 +80,15 @@ def test_opsets_whose_operators_changed_are_converted() -> None:
 def test_the_default_domain_named_twice_counts_once() -> None:
     twice = with_opsets(softmax_linear(W[0]), ("", 20), ("", 20), ("ai.onnx.ml", 1))
     check([part("twice", twice), part("once", softmax_linear(W[1]))], {"x": X})
-    merged = ModelProto.FromString(merge([part("twice", twice), part("once", softmax_linear(W[1]))]))
+    merged = ModelProto.FromString(bytes(merge([part("twice", twice), part("once", softmax_linear(W[1]))]).data))
     assert [entry.domain for entry in merged.opset_import] == ["", "ai.onnx.ml"]
 
 
 def test_different_ir_versions_become_the_newest() -> None:
     old = with_opsets(softmax_linear(W[0]), ir_version=7)
-    assert ModelProto.FromString(merge([part("old", old), part("new", softmax_linear(W[1]))])).ir_version == 9
+    assert (
+        ModelProto.FromString(bytes(merge([part("old", old), part("new", softmax_linear(W[1]))]).data)).ir_version == 9
+    )
     check([part("old", old), part("new", softmax_linear(W[1]))], {"x": X})
 
 

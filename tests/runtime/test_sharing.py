@@ -136,13 +136,13 @@ def parts_of(model: bytes, outputs: list[str]) -> list[Part]:
 
 def check(parts: list[Part]) -> Counter[str]:
     """The merged graph gives what each member gives alone; its nodes."""
-    data = merge(parts)
-    merged = opened(data)
+    model = merge(parts)
+    merged = opened(model)
     given = merged.run([entry.name for entry in merged.outputs], {"x": X})
     assert len(given) == len(parts)
     for part, one in zip(parts, given, strict=True):
-        np.testing.assert_allclose(one, opened(part.model.data).run([part.output], {"x": X})[0], rtol=1e-6, atol=1e-7)
-    return nodes_of(data)
+        np.testing.assert_allclose(one, opened(part.model).run([part.output], {"x": X})[0], rtol=1e-6, atol=1e-7)
+    return nodes_of(bytes(model.data))
 
 
 def test_the_merged_graph_has_a_shared_trunk_once() -> None:
@@ -162,7 +162,7 @@ def test_equal_work_in_different_files_is_done_once() -> None:
     others = [heads(TRUNK, [head]) for head in HEADS]
     parts = [Part(f"m{k}", Model(data), {"x": "x"}, "y0") for k, data in enumerate(others)]
     assert check(parts) == {"Identity": 1, "Tanh": 1, "MatMul": 1 + 3, "Softmax": 3}
-    [*weights] = ModelProto.FromString(merge(parts)).graph.initializer
+    [*weights] = ModelProto.FromString(bytes(merge(parts).data)).graph.initializer
     assert len(weights) == 1 + 3
 
 
@@ -193,7 +193,7 @@ def test_what_is_random_is_drawn_for_each_member() -> None:
     nudged = ModelProto.FromString(data)
     nudged.doc_string = "another file"
     merged = merge([*parts_of(data, ["y"]), *parts_of(nudged.SerializeToString(), ["y"])])
-    assert nodes_of(merged)["RandomNormal"] == 2
+    assert nodes_of(bytes(merged.data))["RandomNormal"] == 2
 
 
 def test_the_merged_plan_of_a_shared_file_holds_one_graph(tmp_path: Path, pool: SessionPool) -> None:
