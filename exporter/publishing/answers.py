@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from exporter.errors import BundleError
-from exporter.publishing.columns import divided_by_sum, flattened
+from exporter.publishing.columns import declared_as, divided_by_sum, flattened
 from exporter.publishing.labels import Stated, stated
 from exporter.publishing.meaning import Seen
 from exporter.publishing.model_file import ModelFile, ModelFileError
@@ -95,6 +95,7 @@ def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array], valu
         raise ModelFileError(
             f"its output '{output.name}' is {list(values.shape)} for {len(values)} rows, expected [n] or [n, C]"
         )
+    file = _declared(file, output, values)
     if not np.isfinite(values).all():
         raise ModelFileError(f"its output '{output.name}' has NaN or infinite values on sample rows")
     columns = int(values[0].size)
@@ -111,6 +112,18 @@ def statement(file: ModelFile, output: str, columns: int | None) -> Stated | Non
         ),
         None,
     )
+
+
+def _declared(file: ModelFile, output: TensorInfo, values: Array) -> ModelFile:
+    """The file with a declaration of its output that holds, where its own does not."""
+    fits = zip(output.shape, values.shape, strict=False)
+    if all(not isinstance(size, int) or size == gave for size, gave in fits):
+        return file
+    told = ", ".join(str(size) for size in values.shape[1:])
+    graph = deepcopy(file.graph)
+    if not declared_as(graph, output.name, values.shape[1:]):
+        return file
+    return file.edited(graph, f"its output '{output.name}' is declared as [n{', ' if told else ''}{told}], as it comes")
 
 
 def _statements(file: ModelFile, output: str) -> Iterator[Stated]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper
 
@@ -31,6 +33,26 @@ def divided_by_sum(model: ModelProto, output: str) -> str:
     model.graph.node.extend((summed, helper.make_node("Div", [output, total], [name])))
     _replaced(model, output, name)
     return name
+
+
+def declared_as(model: ModelProto, output: str, shape: Sequence[int]) -> bool:
+    """Correct the declared shape of an output that gave [n, *shape]; whether there was anything to correct.
+
+    skl2onnx declares [n, 1] for forests of several targets, onnxmltools [1] for labels. Sizes that are not stated stay
+    so. Edits `model`.
+    """
+    entry = next(entry for entry in model.graph.output if entry.name == output)
+    dims = entry.type.tensor_type.shape.dim
+    if not dims or len(dims) != len(shape) + 1:
+        return False
+    wrong = False
+    for dim, size in zip(dims, (None, *shape), strict=True):
+        if dim.HasField("dim_value") and dim.dim_value > 0 and dim.dim_value != size:
+            dim.Clear()
+            if size is not None:
+                dim.dim_value = size
+            wrong = True
+    return wrong
 
 
 def _replaced(model: ModelProto, old: str, new: str) -> None:

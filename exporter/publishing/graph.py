@@ -66,7 +66,8 @@ def opset(model: ModelProto, domain: str = "") -> int:
 
 
 def add_constant(model: ModelProto, wanted: str, value: NDArray[Any]) -> str:
-    """A new initializer called `wanted` or alike; its name."""
+    """A new initializer called `wanted` or alike; its name. Before IR version 4 it would have to be an input."""
+    model.ir_version = max(model.ir_version, 4)
     name = fresh(model, wanted)
     model.graph.initializer.append(numpy_helper.from_array(value, name))
     return name

@@ -142,7 +142,9 @@ def _opsets(file: ModelFile) -> dict[str, int]:
 
 
 def _producer(file: ModelFile) -> str:
-    return f"{file.graph.producer_name} {file.graph.producer_version}".strip()
+    """Who wrote the file; of several lines, as CatBoost has them, none but the first."""
+    version = file.graph.producer_version
+    return f"{file.graph.producer_name} {version if len(version.splitlines()) == 1 else ''}".strip()
 
 
 def _tensor(entry: TensorInfo) -> str:
