@@ -19,7 +19,7 @@ from server.http.infer import Inference
 from server.http.limits import Limits
 from server.http.metadata import server_metadata
 from server.http.methods import answering
-from server.http.openapi import describe, openapi_config
+from server.http.openapi import openapi_config
 from server.http.predictions import prediction_routes
 from server.http.rates import RateLimit
 from server.http.reply import Reply, json_reply
@@ -69,7 +69,6 @@ def create_app(
         state=State({"inference": inference, "rate": rate}),
         request_max_body_size=None,  # our own limit counts bytes as they arrive and is a setting
     )
-    describe(app)
     app.asgi_handler = answering(app.asgi_handler, settings.cors_origins)
     if settings.access_log:
         app.asgi_handler = logged(app.asgi_handler)

@@ -1,17 +1,18 @@
-"""The OpenAPI document: what Litestar cannot read off the prediction routes is written here."""
+"""The OpenAPI 3.1 document: Litestar's, completed with what it cannot read off the handlers."""
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
-from litestar import Litestar
+import msgspec
+from litestar import Request
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import OpenAPIMediaType, Operation, PathItem, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from model_repo import distribution
+from server.http import schemas
+from server.http.schemas import BINARY, Schema
 from server.http.shapes import ErrorBody
 
 ERRORS = {
@@ -24,13 +25,29 @@ ERRORS = {
     415: "A content type or encoding that is not taken.",
     422: "A tensor's name, datatype or shape is not what the ensemble declares.",
     429: "This client is over its share; see Retry-After.",
+    431: "Headers above a limit.",
     500: "A bug; the id is in the log.",
     503: "Not ready, overloaded, or too few members answered; see Retry-After.",
     504: "No answer by the request's deadline.",
 }
 """What each error status means, for the document; `errors.TABLE` says which error has which."""
 
-_V1 = "/v1/models/{name}"
+_V1 = "/v1/models/"
+_TEXT: Schema = {"type": "string"}
+_NUMBER_TEXT: Schema = {"type": "string", "pattern": "^[0-9]+$"}
+_RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": _NUMBER_TEXT}}
+_VERSIONED = {
+    "Tutti-Version": {"description": "The version that answered.", "schema": _NUMBER_TEXT},
+    "Tutti-Degraded": {"description": "Members left out, commas between them.", "schema": _TEXT},
+}
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+_HEAD_IN: Schema = {
+    "name": _HEADER_LENGTH,
+    "in": "header",
+    "required": False,
+    "description": "Bytes of the JSON before the tensors in a binary body; 0: the body is the only input's tensor.",
+    "schema": _NUMBER_TEXT,
+}
 
 
 def error_responses(*statuses: int) -> dict[int, ResponseSpec]:
@@ -45,69 +62,88 @@ def openapi_config() -> OpenAPIConfig:
         version=distribution.version(),
         description="Online inference with versioned, hot-swappable ensembles of ONNX models.",
         path="/schema",
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        render_plugins=[_Completed(path="/openapi.json")],
     )
 
 
-def describe(app: Litestar) -> None:
-    """Complete the document: bodies of predictions, and predict's paths with their verb.
+class _Completed(JsonRenderPlugin):
+    """Renders the completed document; made once."""
+
+    def __init__(self, *, path: str) -> None:
+        super().__init__(path=path)
+        self._made: bytes | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        if self._made is None:
+            self._made = msgspec.json.encode(completed(msgspec.to_builtins(openapi_schema)))
+        return self._made
+
+
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """Litestar's document with the bodies of predictions, predict's paths with their verb, what answers really are.
 
     Litestar's path parameters are whole segments, so `{name}:predict` is routed as `{name}` and split by hand.
     """
-    paths = app.openapi_schema.paths
-    assert paths is not None
+    paths: dict[str, Any] = document["paths"]
     for path, item in list(paths.items()):
-        if item.post is None:
-            continue
-        if path.endswith("/infer"):
-            item.post.request_body = _body(_INFER, "application/json", "application/octet-stream")
-        elif path.startswith(_V1):
-            paths[f"{path}:predict"] = PathItem(post=_predict(item.post))
-            item.post = None
-            if item.get is None:
+        if path.startswith(_V1) and "post" in item:
+            paths[f"{path}:predict"] = {"post": item.pop("post")}
+            if not item:
                 del paths[path]
+    for path, item in paths.items():
+        for operation in item.values():
+            _tell(path, operation)
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(schemas.COMPONENTS)
+    components["securitySchemes"] = {"controlToken": {"type": "http", "scheme": "bearer"}}
+    return document
 
 
-def _predict(operation: Operation) -> Operation:
-    body = _body(_PREDICT, "application/json", "image/png", "image/jpeg", "text/plain")
-    return dataclasses.replace(operation, request_body=body)
+def _tell(path: str, operation: dict[str, Any]) -> None:
+    """Complete one operation."""
+    responses: dict[str, Any] = operation["responses"]
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = schemas.PATH_PARAMETERS[parameter["name"]]
+    if "ErrorBody" not in str(responses.get("400", "ErrorBody")):
+        del responses["400"]  # Litestar's own, for parameters that it would check
+    responses["default"] = {"description": "Any other refusal.", "content": _json(_ref("ErrorBody"))}
+    for status in ("429", "503"):
+        if status in responses:
+            responses[status]["headers"] = _RETRY
+    good = responses["200"]
+    if path.endswith("/infer"):
+        operation.setdefault("parameters", []).append(_HEAD_IN)
+        operation["requestBody"] = _body(
+            {**_json(_ref("InferRequest")), "application/octet-stream": {"schema": BINARY}}
+        )
+        length = {_HEADER_LENGTH: {"description": "Of a binary answer, the bytes of its JSON.", "schema": _NUMBER_TEXT}}
+        good["content"] = {**_json(_ref("InferResponse")), "application/octet-stream": {"schema": BINARY}}
+        good["headers"] = {**_VERSIONED, **length}
+    elif path.endswith(":predict"):
+        images = {media: {"schema": {"contentMediaType": media}} for media in ("image/png", "image/jpeg")}
+        operation["requestBody"] = _body({**_json(_ref("PredictRequest")), **images, "text/plain": {"schema": _TEXT}})
+        good["content"], good["headers"] = _json(_ref("PredictResponse")), _VERSIONED
+    elif path == "/metrics":
+        good["content"] = {media: {"schema": _TEXT} for media in ("text/plain", "application/openmetrics-text")}
+    elif path.endswith("/ready"):
+        responses["503"] = {
+            "description": "Not ready.", "content": good["content"], "headers": _RETRY,
+        }  # fmt: skip
+    elif path == "/v2/repository/index":
+        operation["requestBody"] = _body(_json(schemas.INDEX_REQUEST), required=False)
+    elif path.endswith(("/load", "/unload")):
+        wanted = schemas.LOAD_REQUEST if path.endswith("/load") else schemas.UNLOAD_REQUEST
+        operation["requestBody"] = _body(_json(wanted), required=False)
+        operation["security"] = [{"controlToken": []}]
 
 
-def _body(json: Schema, *media_types: str) -> RequestBody:
-    binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-    content = {media: OpenAPIMediaType(json if media == "application/json" else binary) for media in media_types}
-    return RequestBody(content=content, required=True)
+def _body(content: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    return {"content": content, "required": required}
 
 
-def _object(properties: dict[str, Schema], required: list[str] | None = None) -> Schema:
-    return Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=required)
+def _json(schema: Schema) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
 
 
-def _list(items: Schema) -> Schema:
-    return Schema(type=OpenAPIType.ARRAY, items=items)
-
-
-_STRING = Schema(type=OpenAPIType.STRING)
-_ANY = Schema()
-_PARAMETERS = Schema(type=OpenAPIType.OBJECT)
-_INFER = _object(
-    {
-        "id": _STRING,
-        "parameters": _PARAMETERS,
-        "inputs": _list(
-            _object(
-                {
-                    "name": _STRING,
-                    "datatype": _STRING,
-                    "shape": _list(Schema(type=OpenAPIType.INTEGER)),
-                    "data": _list(_ANY),
-                    "parameters": _PARAMETERS,
-                },
-                ["name", "datatype", "shape"],
-            )
-        ),
-        "outputs": _list(_object({"name": _STRING, "parameters": _PARAMETERS}, ["name"])),
-    },
-    ["inputs"],
-)
-_PREDICT = _object({"instances": _list(_ANY), "inputs": _ANY, "signature_name": _STRING})
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}

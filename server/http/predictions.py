@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, post
-from litestar.datastructures import ResponseHeader
 from litestar.handlers import HTTPRouteHandler
 
 from server.http.endpoint import Endpoint, v1_target, v2_target
 from server.http.openapi import ERRORS, error_responses
 
 RESPONSES = error_responses(*(status for status in ERRORS if status not in (403, 409)))
-HEADERS = [
-    ResponseHeader(name="Tutti-Version", description="The version that answered.", documentation_only=True),
-    ResponseHeader(name="Tutti-Degraded", description="Members left out.", documentation_only=True),
-]
 
 
 def prediction_routes(endpoint: Endpoint) -> list[HTTPRouteHandler]:
@@ -27,7 +22,6 @@ def prediction_routes(endpoint: Endpoint) -> list[HTTPRouteHandler]:
         status_code=200,
         tags=["Open Inference Protocol"],
         responses=RESPONSES,
-        response_headers=HEADERS,
     )
     async def infer(request: Request[Any, Any, Any]) -> dict[str, Any]:
         """One prediction request in the Open Inference Protocol, JSON or with binary tensors."""
@@ -43,7 +37,6 @@ def prediction_routes(endpoint: Endpoint) -> list[HTTPRouteHandler]:
         status_code=200,
         tags=["TensorFlow Serving"],
         responses=RESPONSES,
-        response_headers=HEADERS,
     )
     async def predict(request: Request[Any, Any, Any]) -> dict[str, Any]:
         """One prediction request as TensorFlow Serving takes it; also an image or text where the ensemble does."""

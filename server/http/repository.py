@@ -30,13 +30,18 @@ CONTROL_LIMITS = Limits(max_body_bytes=1 << 20)
 class IndexQuestion(Struct):
     """The body of the index route; may be empty."""
 
-    ready: bool = False
+    ready: bool | None = False
 
 
 class Instruction(Struct):
     """The body of load and unload; may be empty."""
 
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = {}
+
+    @property
+    def given(self) -> list[str]:
+        """The parameters that are there; null is as if absent."""
+        return sorted(name for name, value in (self.parameters or {}).items() if value is not None)
 
 
 _REFUSALS = error_responses(400, 403, 404, 409)
@@ -52,7 +57,7 @@ def repository_routes(manager: Manager, token: Secret | None, *, control: bool) 
     async def index(request: Request[Any, Any, Any]) -> list[IndexItem]:
         """Every version that is or was to be served, its state, and why where it is not."""
         body = await _body(request)
-        only_ready = bool(body) and decode(_question, body, "").ready
+        only_ready = bool(body and decode(_question, body, "").ready)
         return [
             IndexItem(
                 entry.name,
@@ -71,9 +76,9 @@ def repository_routes(manager: Manager, token: Secret | None, *, control: bool) 
         check_token(request.headers.get("authorization"), token)
         target = target_in(request.path_params)
         instruction = await _instructed(request)
-        if instruction.parameters:
+        if instruction.given:
             raise MalformedRequest(
-                f"parameters: {', '.join(sorted(instruction.parameters))[:80]} given, but what is loaded is what is "
+                f"parameters: {', '.join(instruction.given)[:80]} given, but what is loaded is what is "
                 "published; publish another version instead"
             )
         await manager.load(target.name)

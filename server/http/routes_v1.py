@@ -11,8 +11,10 @@ from litestar.handlers import HTTPRouteHandler
 from server.http.call import target_in
 from server.http.errors import without_paths
 from server.http.metadata import version_status
+from server.http.metadata_v1 import V1Metadata, v1_metadata
 from server.http.openapi import error_responses
 from server.http.shapes import V1Models, V1Status, VersionStatus
+from server.http.signature import Signatures
 
 if TYPE_CHECKING:
     from server.serving.manager import Manager
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 def v1_routes(manager: Manager) -> list[HTTPRouteHandler]:
     """The handlers, bound to `manager`."""
+    signatures = Signatures()
 
     @get("/v1/models", sync_to_thread=False, tags=["TensorFlow Serving"])
     def models() -> V1Models:
@@ -50,7 +53,23 @@ def v1_routes(manager: Manager) -> list[HTTPRouteHandler]:
         found = [_public(each) for each in version_status(manager, target.name) if chosen in (None, each.version)]
         return V1Status(target.name, ready, found)
 
-    return [models, status]
+    @get(
+        [
+            "/v1/models/{name:str}/metadata",
+            "/v1/models/{name:str}/versions/{version:str}/metadata",
+            "/v1/models/{name:str}/labels/{label:str}/metadata",
+        ],
+        sync_to_thread=False,
+        tags=["TensorFlow Serving"],
+        responses=error_responses(404, 503),
+    )
+    def metadata(request: Request[Any, Any, Any]) -> V1Metadata:
+        """Inputs and outputs in TensorFlow Serving's terms."""
+        target = target_in(request.path_params)
+        found = manager.route(target.name, target.version, target.label)
+        return v1_metadata(signatures.of(found))
+
+    return [models, status, metadata]
 
 
 def _check_method(request: Request[Any, Any, Any]) -> None:

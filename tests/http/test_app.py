@@ -119,6 +119,28 @@ def test_v1_status_lists_the_versions(served: Running) -> None:
     assert "digits" in get(served, "/v1/models").json()["models"]
 
 
+def test_the_metadata_of_tensorflow_serving_names_inputs_and_outputs(served: Running) -> None:
+    served.manager.label_table["digits"] = {"blue": 1}
+    described = get(served, "/v1/models/digits/metadata").json()
+    assert described["model_spec"] == {"name": "digits", "signature_name": "", "version": "2"}
+    signature = described["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["method_name"] == "tensorflow/serving/predict"
+    dimensions = [{"size": size, "name": ""} for size in ("-1", "8", "8")]
+    assert signature["inputs"] == {
+        "image": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": "image:0"}
+    }
+    assert {name: each["dtype"] for name, each in signature["outputs"].items()} == {
+        "probabilities": "DT_FLOAT",
+        "label": "DT_STRING",
+    }
+    for path in ("versions/1", "labels/blue"):
+        assert get(served, f"/v1/models/digits/{path}/metadata").json()["model_spec"]["version"] == "1"
+        assert get(served, f"/v1/models/digits/{path}").json()["model_version_status"][0]["version"] == "1"
+    assert get(served, "/v1/models/nobody/metadata").status_code == 404
+    assert get(served, "/v1/models/digits/labels/none/metadata").status_code == 404
+    served.manager.label_table.clear()
+
+
 def test_the_index_may_list_only_what_is_ready() -> None:
     manager = Manager(digits())
     manager.broken["bad"] = "digest differs"
@@ -208,7 +230,9 @@ def test_the_openapi_document_has_every_route(served: Running) -> None:
         ("post", "/v2/models/{name}/versions/{version}/infer"), ("post", "/v2/repository/index"),
         ("post", "/v2/repository/models/{name}/load"), ("post", "/v2/repository/models/{name}/unload"),
         ("get", "/v1/models"), ("get", "/v1/models/{name}"), ("get", "/v1/models/{name}/versions/{version}"),
-            ("get", "/v1/models/{name}/labels/{label}"),
+            ("get", "/v1/models/{name}/labels/{label}"), ("get", "/v1/models/{name}/metadata"),
+            ("get", "/v1/models/{name}/versions/{version}/metadata"),
+            ("get", "/v1/models/{name}/labels/{label}/metadata"),
         ("post", "/v1/models/{name}:predict"), ("post", "/v1/models/{name}/versions/{version}:predict"),
         ("post", "/v1/models/{name}/labels/{label}:predict"),
     }  # fmt: skip
