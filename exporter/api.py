@@ -20,9 +20,9 @@ from exporter.bundle import Bundle, LedgerFiles
 from exporter.data.cleaning import clean
 from exporter.data.dataset import Array, Dataset, Rows
 from exporter.errors import AcceptanceError, BundleError, DataError
-from exporter.fused import Entrants, Fused, board_of, bundle_of, compare_served, fuse_members, kept
+from exporter.fused import Entrants, Fused, answers_kept, board_of, bundle_of, compare_served, fuse_members, kept
 from exporter.fusing.ledger import Ledger
-from exporter.fusing.ledger_file import LedgerTest, answers_npz, inputs_npz
+from exporter.fusing.ledger_file import LedgerTest, inputs_npz
 from exporter.fusing.names import RuleName
 from exporter.jobs import libraries
 from exporter.objective import MetricName
@@ -67,7 +67,8 @@ class Exporter:
     """Members that are trained already, one fusion, one published version, through the gates of `tutti export`.
 
     `classes` are the ensemble's, in the order of its answers; without them it is a regression. Models whose columns
-    have no names (torch modules, ONNX files that state none) are taken to be in this order.
+    have no names (torch modules, ONNX files that state none) are taken to be in this order. Of the members the fewest
+    that are as good as all are published, unless `keep` is "all".
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Exporter:
         publish: RuleName | Literal["auto"] = "auto",
         metric: MetricName | None = None,
         quorum: int = 1,
+        keep: Literal["useful", "all"] = "useful",
         alpha: float | None = 0.1,
         seed: int = 0,
         batching: Batching | None = None,
@@ -88,8 +90,8 @@ class Exporter:
     ) -> None:
         task: Task = "classification" if classes else "regression"
         fusion = FusionSpec(
-            rules=None if rules is None else tuple(rules), publish=publish, metric=metric, quorum=quorum, alpha=alpha,
-            ledger=ledger,
+            rules=None if rules is None else tuple(rules), publish=publish, metric=metric, quorum=quorum, keep=keep,
+            alpha=alpha, ledger=ledger,
         )  # fmt: skip
         self._head = Head(
             name=name, task=task, description=description, seed=seed, fusion=fusion, acceptance=Acceptance(),
@@ -155,7 +157,9 @@ class Exporter:
             parity={name: found.largest_difference for name, found in parity.items()},
         )  # fmt: skip
         feeds = {name: array[:golden] for name, array in tested.inputs.items()}
-        files = LedgerFiles(answers_npz(entrants.ledger, entrants.test), inputs_npz(fusion.inputs, tested.inputs))
+        files = LedgerFiles(
+            answers_kept(fused, entrants.ledger, entrants.test), inputs_npz(fusion.inputs, tested.inputs)
+        )
         bundle = bundle_of(
             self._head, self._classes, dataset.inputs, [member.part for member in members], fused, entrants,
             ([member.raw(feeds) for member in members], feeds),
@@ -229,6 +233,7 @@ class Exporter:
         found: dict[str, Any] = {
             "made_by": "exporter.Exporter",
             "seed": self._head.seed,
+            "keep": self._head.fusion.keep,
             "members": {name: _described(each.model) for name, each in self._added.items()},
             "parity": {name: each.largest_difference for name, each in parity.items()},
             "data": {"sha256": dataset.digest, "rows": len(dataset.rows)},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from exporter.data.dataset import Array, Rows
 from exporter.fusing.ledger import Ledger
-from exporter.fusing.rules import FittedRule, calibrated_stack
+from exporter.fusing.rules import calibrated_stack
 from exporter.fusing.selection import Fusing
 from exporter.inference import Graph, batches
 from exporter.metrics import HIGHER_IS_BETTER, Metrics
@@ -20,6 +20,7 @@ from exporter.objective import Objective, wording
 from exporter.recipe import BOUNDS, Acceptance
 from exporter.reporting.latency import latency_ms
 from exporter.reporting.leaderboard import Row
+from exporter.useful import Published
 from model_repo.manifest import Kind
 
 Floats = NDArray[np.float64]
@@ -51,6 +52,7 @@ class Panel:
 def evaluate(
     ledger: Ledger,
     fusing: Fusing,
+    published: Published,
     raw: Sequence[NDArray[np.float32]],
     test: Rows,
     families: Mapping[str, str],
@@ -59,7 +61,8 @@ def evaluate(
 ) -> list[Row]:
     """A row per member and per rule on the test rows, from the members' raw answers [m, C] to them.
 
-    A rule's latency is that of all members, one after the other, and of calibrating and fusing one row.
+    A rule is over all members, the published one over those that are published. Its latency is that of its members,
+    one after the other, and of calibrating and fusing one row.
     """
     P = calibrated_stack(raw, ledger.kinds, fusing.temperatures)
     y = ledger.target
@@ -70,18 +73,23 @@ def evaluate(
         rows.append(
             Row(name=name, kind="member", family=families.get(name, ""), metrics=metrics, validation_loss=validation)
         )
-    first = [output[:1] for output in raw]
-    members_ms = sum(latencies_ms)
-    for rule in {**fusing.rules, fusing.chosen.name: fusing.chosen}.values():
-        fusion_ms = latency_ms(functools.partial(_fuse_row, rule, first, ledger, fusing))
+    everyone = tuple(range(len(raw)))
+    rules = {name: Published(everyone, rule, fusing.validation.rules[name]) for name, rule in fusing.rules.items()} | {
+        published.rule.name: published
+    }
+    for rule in rules.values():
+        fusion_ms = latency_ms(functools.partial(_fuse_row, rule, raw, ledger, fusing))
+        members_ms = sum(latencies_ms[k] for k in rule.members)
         metrics = msgspec.structs.replace(objective.measure(rule(P), test), latency_ms=members_ms + fusion_ms)
-        answers = fusing.validation.rules.get(rule.name, fusing.validation.members[fusing.best_single])
-        rows.append(Row(name=rule.name, kind="rule", metrics=metrics, validation_loss=objective.of(answers, y)))
+        validation = objective.of(rule.validation, y)
+        rows.append(Row(name=rule.rule.name, kind="rule", metrics=metrics, validation_loss=validation))
     return rows
 
 
-def _fuse_row(rule: FittedRule, first: Sequence[NDArray[np.float32]], ledger: Ledger, fusing: Fusing) -> Floats:
-    return rule(calibrated_stack(first, ledger.kinds, fusing.temperatures))
+def _fuse_row(rule: Published, raw: Sequence[NDArray[np.float32]], ledger: Ledger, fusing: Fusing) -> Floats:
+    first = [raw[k][:1] for k in rule.members]
+    kinds = [ledger.kinds[k] for k in rule.members]
+    return rule.rule(calibrated_stack(first, kinds, [fusing.temperatures[k] for k in rule.members]))
 
 
 def missed(

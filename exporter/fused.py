@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 
 from exporter import bundle as bundles
 from exporter.bundle import Bundle, LedgerFiles, Part
-from exporter.comparison import Compared, Trial, compare
+from exporter.comparison import Compared, Trial, compare, subsets_of
 from exporter.data.dataset import Array, Rows
 from exporter.errors import BundleError, DataError
 from exporter.evaluation import evaluate, missed
 from exporter.fusing.conformal import conformal_quantile
 from exporter.fusing.ledger import Ledger
-from exporter.fusing.ledger_file import LedgerTest
+from exporter.fusing.ledger_file import LedgerTest, answers_npz
 from exporter.fusing.rules import calibrated_stack
 from exporter.fusing.selection import CROSS_FITS, Fusing, fit_fusion
 from exporter.inference import batches
 from exporter.recipe import Head
 from exporter.reporting.leaderboard import Leaderboard, Row
+from exporter.subsets import only
+from exporter.useful import Published, published
 from model_repo import Input
 from server.runtime import LoadedEnsemble
 from server.runtime.closeness import closeness, typical
@@ -52,8 +54,11 @@ class Fused:
     """What was fitted to the ledger, and how it does on the test rows."""
 
     fusing: Fusing
+    """To all members."""
+    chosen: Published
+    """The members that are published and the rule over them."""
     answer: Floats
-    """The published rule's answers [m, C] to the test rows."""
+    """Its answers [m, C] to the test rows."""
     best_single: str
     """The member that is best on the test rows."""
     best_answer: Floats
@@ -64,22 +69,24 @@ class Fused:
     @property
     def published(self) -> Row:
         """The published rule's row."""
-        return next(row for row in self.rows if row.kind == "rule" and row.name == self.fusing.chosen.name)
+        return next(row for row in self.rows if row.kind == "rule" and row.name == self.chosen.rule.name)
 
 
 def fuse_members(head: Head, entrants: Entrants) -> Fused:
-    """Temperatures, rules, the choice, figures on the test rows, diversity and Pareto list."""
+    """Temperatures, rules, the choice of rule and members, figures on the test rows, diversity and Pareto list."""
     ledger, test, objective = entrants.ledger, entrants.test, head.objective
     _require_rows(ledger)
     fusing = fit_fusion(ledger, head.rules, head.fusion.publish, entrants.costs, head.seed, objective)
     P = calibrated_stack(test.outputs, ledger.kinds, fusing.temperatures)
+    subsets = subsets_of(ledger, fusing, head.rules, entrants.costs, head.seed, objective)
+    chosen = published(ledger, fusing, entrants.costs, head, subsets)
     measured = Rows.of({}, test.target, group=test.group)
-    rows = evaluate(ledger, fusing, test.outputs, measured, entrants.families, entrants.latencies_ms, objective)
+    families, latencies = entrants.families, entrants.latencies_ms
+    rows = evaluate(ledger, fusing, chosen, test.outputs, measured, families, latencies, objective)
     members = {row.name: row.metrics.figure(objective.metric) for row in rows if row.kind == "member"}
     best = min(members, key=lambda name: members[name])
-    tested = Trial(P, test.target, entrants.latencies_ms)
-    compared = compare(ledger, fusing, head.rules, entrants.costs, tested, head.seed, objective)
-    return Fused(fusing, fusing.chosen(P), best, P[ledger.members.index(best)], tuple(rows), compared)
+    compared = compare(ledger, fusing, subsets, Trial(P, test.target, latencies))
+    return Fused(fusing, chosen, chosen(P), best, P[ledger.members.index(best)], tuple(rows), compared)
 
 
 def _require_rows(ledger: Ledger) -> None:
@@ -99,21 +106,26 @@ def _require_rows(ledger: Ledger) -> None:
 
 def board_of(head: Head, fused: Fused, split: Mapping[str, int], **more: Any) -> Leaderboard:
     """The leaderboard; `more` are its fields about this run: preset, seconds, parity, quantised."""
-    fusing, metric = fused.fusing, head.objective.metric
+    fusing, chosen, metric = fused.fusing, fused.chosen, head.objective.metric
     members = {row.name: row.metrics for row in fused.rows if row.kind == "member"}
+    names = [list(members)[k] for k in chosen.members]
+    # One member alone was chosen on validation rows: another that is better on these is no reason to serve neither.
+    rivals = members if len(names) > 1 else {name: members[name] for name in names}
     temperatures = dict(zip(members, (round(value, 6) for value in fusing.temperatures), strict=True))
     return Leaderboard(
         ensemble=head.name,
         metric=metric,
         rows=fused.rows,
-        published=fusing.chosen.name,
+        published=chosen.rule.name,
         reason=fusing.reason,
+        left_out=tuple(name for name in members if name not in names),
+        enough=chosen.reason,
         best_single=fused.best_single,
         split=dict(split),
         seed=head.seed,
-        weights=dict(zip(members, fusing.chosen.weights.round(6).tolist(), strict=True)),
-        temperatures={**temperatures, "fused": round(fusing.chosen.fusion.temperature, 6)},
-        missed=tuple(missed(head.acceptance, fused.published.metrics, members, head.objective)),
+        weights=dict(zip(names, chosen.rule.weights.round(6).tolist(), strict=True)),
+        temperatures={**temperatures, "fused": round(chosen.rule.fusion.temperature, 6)},
+        missed=tuple(missed(head.acceptance, fused.published.metrics, rivals, head.objective)),
         diversity=fused.compared.diversity,
         pareto=fused.compared.pareto,
         **more,
@@ -132,16 +144,18 @@ def bundle_of(
 ) -> Bundle:
     """The version to be. `golden` are the members' raw answers to the golden rows, and those rows as clients send them.
 
-    `parts` are in the ledger's order; `more` are further fields of the bundle. Raises BundleError.
+    `parts` and raw answers are of all members, in the ledger's order; those that are not published stay out. `more`
+    are further fields of the bundle. Raises BundleError.
     """
-    fusing, rule = fused.fusing, fused.fusing.chosen
+    chosen, rule = fused.chosen, fused.chosen.rule
     weighed = [
-        replace(part, entry=msgspec.structs.replace(part.entry, weight=float(weight), temperature=temperature))
-        for part, weight, temperature in zip(parts, rule.weights, fusing.temperatures, strict=True)
-    ]
+        replace(parts[k], entry=msgspec.structs.replace(
+            parts[k].entry, weight=float(weight), temperature=fused.fusing.temperatures[k]
+        ))
+        for k, weight in zip(chosen.members, rule.weights, strict=True)
+    ]  # fmt: skip
     manifest = bundles.draft(head.name, head.task, classes, inputs, [part.entry for part in weighed], rule.fusion)
-    raw, feeds = golden
-    validation = fusing.validation.rules.get(rule.name, fusing.validation.members[fusing.best_single])
+    raw, feeds = [golden[0][k] for k in chosen.members], golden[1]
     alpha = head.fusion.alpha if classes else None
     return Bundle(
         name=head.name,
@@ -153,11 +167,18 @@ def bundle_of(
         quorum=head.fusion.quorum,
         golden=bundles.golden_rows(manifest, raw, feeds, rule.stacker),
         stacker=None if rule.stacker is None else rule.stacker.data,
-        conformal=None if alpha is None else conformal_quantile(validation, entrants.ledger.target, alpha),
+        conformal=None if alpha is None else conformal_quantile(chosen.validation, entrants.ledger.target, alpha),
         batching=head.batching,
         description=head.description,
         **more,
     )
+
+
+def answers_kept(fused: Fused, ledger: Ledger, test: LedgerTest) -> bytes:
+    """`ledger.npz` of the members that are published."""
+    members = fused.chosen.members
+    outputs = tuple(test.outputs[k] for k in members)
+    return answers_npz(only(ledger, members), replace(test, outputs=outputs))
 
 
 def kept(head: Head, answers: bytes, inputs: bytes | None) -> LedgerFiles | None:

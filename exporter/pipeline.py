@@ -15,9 +15,9 @@ from exporter.detectors.panel import DetectorPanel
 from exporter.errors import AcceptanceError, DataError
 from exporter.evaluation import Panel
 from exporter.extras import extra_answers, extra_parts, with_figures
-from exporter.fused import Entrants, Fused, board_of, bundle_of, compare_served, fuse_members, kept
+from exporter.fused import Entrants, Fused, answers_kept, board_of, bundle_of, compare_served, fuse_members, kept
 from exporter.fusing.ledger import ledger_of
-from exporter.fusing.ledger_file import LedgerTest, answers_npz, inputs_npz
+from exporter.fusing.ledger_file import LedgerTest, inputs_npz
 from exporter.inference import Graph
 from exporter.jobs import FINAL, Job, Made
 from exporter.options import Options
@@ -124,7 +124,7 @@ def _fused(
     if board.missed and recipe.acceptance.enforce:
         raise AcceptanceError(f"{recipe.name} is not published", board.missed)
     ledger = LedgerFiles(
-        answers_npz(entrants.ledger, entrants.test),
+        answers_kept(fused, entrants.ledger, entrants.test),
         inputs_npz(_sent(trained, trained.split.fusion), _sent(trained, trained.split.test)),
     )
     made = _bundle(recipe, options, trained, panel, fused, entrants, ledger, board)

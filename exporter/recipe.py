@@ -16,6 +16,7 @@ from exporter.errors import RecipeError
 from exporter.families import FAMILIES
 from exporter.families.base import Family, Spec, names_of
 from exporter.fusing.names import REGRESSION_RULES, RuleName
+from exporter.keys import did_you_mean, hint
 from exporter.objective import DEFAULT_METRIC, METRICS_OF, MetricName, Objective
 from model_repo.manifest import Batching, Name, Task
 from model_repo.paths import is_name
@@ -26,6 +27,9 @@ DEFAULT_PRESET = "balanced"
 """What the tables of a recipe say by themselves; a preset of this name may still refine it."""
 
 MAX_BYTES = 1 << 20
+
+_TABLES = ("data", "members", "detectors")
+"""What `Head` does not hold: tables whose keys depend on their `source` or `family`."""
 
 Part = TypeVar("Part", bound=msgspec.Struct)
 
@@ -42,6 +46,9 @@ class FusionSpec(Spec, frozen=True, kw_only=True):
     """Fewest members that may answer a request."""
     alpha: Annotated[float, Meta(gt=0, lt=1)] | None = 0.1
     """Conformal sets hold the true class with at least this much less than certainty; absent: no sets."""
+    keep: Literal["useful", "all"] = "useful"
+    """Which members are published: the smallest set (of at least `quorum`) whose metric on validation is within one
+    standard error of the best set's, or all."""
     ledger: Literal["rows", "answers", "none"] = "rows"
     """What the version keeps for `tutti refit`: members' answers to validation and test rows, with those rows
     themselves where they are small, or nothing."""
@@ -192,11 +199,12 @@ def converted(tree: Mapping[str, Any], subject: str) -> Recipe:
 
     Data and members one by one: msgspec does not say in which of a table's entries a mistake is.
     """
-    rest = {key: value for key, value in tree.items() if key not in ("data", "members", "detectors")}
+    rest = {key: value for key, value in tree.items() if key not in _TABLES}
     try:
         head = msgspec.convert(rest, Head)
     except msgspec.ValidationError as error:
-        raise RecipeError(subject, [_plain(str(error))]) from error
+        problem = _plain(str(error)) + hint(Head, str(error), (*_TABLES, "presets"))
+        raise RecipeError(subject, [problem]) from error
     source = _part("data", "source", tree.get("data"), SOURCES, subject)
     members = _parts("members", tree, FAMILIES[source.domain], subject)
     detectors = _parts("detectors", tree, DETECTORS, subject)
@@ -223,15 +231,14 @@ def _part(where: str, tag: str, table: Any, known: Mapping[str, type[Part]], sub
     kind = known.get(str(table.get(tag)))
     if kind is None:
         given = repr(table[tag]) if tag in table else "missing"
-        raise RecipeError(subject, [f"{where}.{tag} is {given}, expected one of {', '.join(sorted(known))}"])
+        meant = did_you_mean(str(table.get(tag, "")), sorted(known)).strip()
+        problem = f"{where}.{tag} is {given}, expected one of {', '.join(sorted(known))}"
+        raise RecipeError(subject, [f"{problem}; {meant}" if meant else problem])
     table = merged(msgspec.to_builtins(kind()), table)
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        problem = _plain(str(error), where)
-        if problem.startswith(f"{where}: object contains unknown field"):
-            problem += f"; its keys are {', '.join(kind.__struct_fields__)}"
-        raise RecipeError(subject, [problem]) from error
+        raise RecipeError(subject, [_plain(str(error), where) + hint(kind, str(error))]) from error
 
 
 def _plain(message: str, where: str = "") -> str:

@@ -64,6 +64,8 @@ def _parser() -> Parser:
                         help="the output of a new member that is fused [its only one of floats]")  # fmt: skip
     parser.add_argument("--rules", metavar="R,R,…", help=f"rules to fit, in order of trust: {', '.join(RULES)}")
     parser.add_argument("--publish", choices=("auto", *RULES), help="the rule to publish [as the recipe says]")
+    parser.add_argument("--keep", choices=("useful", "all"),
+                        help="publish the members that are enough, or all of them [as the recipe says]")  # fmt: skip
     parser.add_argument("--data", metavar="DIR", help="the recipe's data, where the version does not keep its rows")
     parser.add_argument("--ledger", metavar="FILE", help="a report's ledger.npz [the version's own]")
     parser.add_argument("--accept-worse", action="store_true", help="publish even if a member alone is better")
@@ -85,6 +87,7 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         drop=tuple(arguments.drop),
         rules=rules,
         publish=arguments.publish,
+        keep=arguments.keep,
         data=None if arguments.data is None else Path(arguments.data),
         ledger=None if arguments.ledger is None else Path(arguments.ledger),
         accept_worse=arguments.accept_worse,
@@ -125,7 +128,7 @@ def _print(refitted: Refitted, *, as_json: bool) -> None:
     if as_json:
         found = {"name": version.name, "version": version.version, "rule": board.published, "metric": board.metric,
                  "loss": loss, "before": refitted.before, "best_single": board.best_single,
-                 "members": [row.name for row in board.members()]}  # fmt: skip
+                 "members": [row.name for row in board.kept]}  # fmt: skip
         print(json.dumps(found))
         return
     print(as_text(board))

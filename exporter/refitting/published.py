@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -138,7 +138,7 @@ class Published:
     def head(self) -> Head:
         """What the recipe says of fusion, seed and batching, or the defaults where no recipe is kept."""
         manifest, recipe = self.manifest, self.manifest.provenance.get("recipe", {})
-        fusion = _converted(recipe.get("fusion", {}), FusionSpec)
+        fusion = msgspec.structs.replace(_converted(recipe.get("fusion", {}), FusionSpec), keep=self._keep())
         return Head(
             name=manifest.name,
             task=manifest.task,
@@ -148,6 +148,15 @@ class Published:
             acceptance=Acceptance(),
             batching=manifest.batching,
         )
+
+    def _keep(self) -> Literal["useful", "all"]:
+        """What was last said of it; versions that say nothing were made when every member was published."""
+        provenance = self.manifest.provenance
+        recipe = provenance.get("recipe", {}).get("fusion", {})
+        for said in (provenance.get("refit", {}), provenance, recipe):
+            if "keep" in said:
+                return "useful" if said["keep"] == "useful" else "all"
+        return "all"
 
 
 def _converted(table: Any, kind: type[FusionSpec]) -> FusionSpec:

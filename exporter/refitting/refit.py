@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,8 +15,8 @@ from exporter.brought.member import Brought
 from exporter.bundle import Bundle
 from exporter.data.dataset import Array
 from exporter.errors import AcceptanceError, BundleError, LedgerError
-from exporter.fused import Entrants, Fused, board_of, bundle_of, compare_served, fuse_members, kept
-from exporter.fusing.ledger_file import answers_npz, inputs_npz
+from exporter.fused import Entrants, Fused, answers_kept, board_of, bundle_of, compare_served, fuse_members, kept
+from exporter.fusing.ledger_file import inputs_npz
 from exporter.fusing.names import RuleName
 from exporter.jobs import libraries
 from exporter.parity import Parity
@@ -42,6 +42,8 @@ class Wanted:
     drop: tuple[str, ...] = ()
     rules: tuple[RuleName, ...] | None = None
     publish: str | None = None
+    keep: Literal["useful", "all"] | None = None
+    """Which members are published; None: as the recipe says."""
     data: Path | None = None
     ledger: Path | None = None
     accept_worse: bool = False
@@ -92,7 +94,7 @@ def refit(repository: Repository, name: str, version: int | None, wanted: Wanted
             head, published.manifest.classes, published.manifest.inputs,
             [member.part for member in members.values()], fused, entrants,
             ([member.raw(golden) for member in members.values()], feeds),
-            ledger=kept(head, answers_npz(whole, test), kept_rows),
+            ledger=kept(head, answers_kept(fused, whole, test), kept_rows),
             tokenizers=published.tokenizers(),
             side=published.side(),
             ood_threshold=published.manifest.ood_threshold,
@@ -121,6 +123,8 @@ def _head(published: Published, wanted: Wanted) -> Head:
         fusion = msgspec.structs.replace(fusion, publish=wanted.publish)
         if wanted.publish != "auto" and wanted.publish not in (fusion.rules or head.rules):
             fusion = msgspec.structs.replace(fusion, rules=(*(fusion.rules or ()), wanted.publish))
+    if wanted.keep is not None:
+        fusion = msgspec.structs.replace(fusion, keep=wanted.keep)
     return msgspec.structs.replace(head, fusion=fusion)
 
 
@@ -205,6 +209,7 @@ def _provenance(
         "dropped": list(wanted.drop),
         "rules": list(head.rules),
         "publish": head.fusion.publish,
+        "keep": head.fusion.keep,
         "libraries": libraries(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

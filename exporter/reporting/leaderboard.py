@@ -13,6 +13,7 @@ from exporter.objective import MetricName, columns_of, wording
 from exporter.quantising import Decision
 from exporter.reporting.diversity import Diversity
 from exporter.reporting.pareto import Candidate, summary
+from model_repo.wording import count
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,9 +34,13 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """What the ensemble was fitted for; less is better."""
     rows: tuple[Row, ...]
     published: str
-    """The name of the rule that is published."""
+    """The name of the rule that is published, over the members that are."""
     reason: str
     """Why this one."""
+    left_out: tuple[str, ...] = ()
+    """Members that are not published: the others alone are as good."""
+    enough: str = ""
+    """Why these may be left out."""
     best_single: str
     """The member with the least metric on the test rows."""
     split: dict[str, int]
@@ -66,6 +71,17 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return tuple(row for row in self.rows if row.kind == "rule")
 
     @property
+    def kept(self) -> tuple[Row, ...]:
+        """The rows of the members that are published."""
+        return tuple(row for row in self.members() if row.name not in self.left_out)
+
+    @property
+    def saved(self) -> float:
+        """The share of all members' time for one row that is saved by those left out."""
+        everyone, kept = (sum(row.metrics.latency_ms or 0.0 for row in rows) for rows in (self.members(), self.kept))
+        return 1 - kept / everyone if everyone else 0.0
+
+    @property
     def shown(self) -> tuple[str, ...]:
         """The figures that tables show, in order."""
         return tuple(columns_of(self.metric, any(row.metrics.ndcg_at_10 is not None for row in self.rows)))
@@ -81,7 +97,9 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def manifest_report(self) -> dict[str, Any]:
         """The manifest's `report`, as DESIGN and docs/FORMAT.md lay it out."""
         fused, best = self.row(self.published), self.row(self.best_single)
-        more = {} if self.diversity is None else {"diversity": self.diversity.summary()}
+        more: dict[str, Any] = {} if self.diversity is None else {"diversity": self.diversity.summary()}
+        if self.left_out:
+            more["left_out"] = list(self.left_out)
         return {
             **more,
             "pareto": summary(self.pareto),
@@ -116,7 +134,8 @@ def as_text(board: Leaderboard) -> str:
         f"Rows: {split}. Seed {board.seed}, preset {board.preset}, {board.seconds:.0f} s.",
         f"Figures on the test rows; `validation` is the {wording(board.metric)} on rows that neither members nor rules",
         f"were fitted to. {_NOTES[board.metric]}; ms/row: median of one row alone on one",
-        "thread, for a rule with all members one after the other.",
+        "thread, for a rule with all its members one after the other.",
+        *_left_out_lines(board),
         f"Weights: {_pairs(board.weights)}.",
     ]
     if board.metric == "log_loss":
@@ -130,6 +149,17 @@ def as_text(board: Leaderboard) -> str:
         lines += _diversity_lines(board, board.diversity)
     lines += [f"MISSED: {sentence}" for sentence in board.missed]
     return "\n".join(lines) + "\n"
+
+
+def _left_out_lines(board: Leaderboard) -> Iterator[str]:
+    """What is not published, and what that saves."""
+    if board.left_out:
+        names = ", ".join(board.left_out)
+        yield f"- left out: {names}. {board.enough[:1].upper()}{board.enough[1:]}."
+        yield (
+            f"{board.saved:.0%} of the members' time for a row is saved; the published rule's line is over those kept, "
+            f'other rules over all. fusion.keep = "all" publishes every member.'
+        )
 
 
 def _detector_lines(board: Leaderboard) -> Iterator[str]:
@@ -175,7 +205,7 @@ def as_json(board: Leaderboard) -> bytes:
 def _title(board: Leaderboard) -> str:
     fused, best = board.row(board.published), board.row(board.best_single)
     return (
-        f"{board.ensemble}: {board.published} over {len(board.members())} members has {_headline(board, fused)}; "
+        f"{board.ensemble}: {board.published} over {count(len(board.kept), 'member')} has {_headline(board, fused)}; "
         f"best single {board.best_single} {_headline(board, best)}"
     )
 
@@ -190,6 +220,7 @@ def _headline(board: Leaderboard, row: Row) -> str:
 def _row_line(board: Leaderboard, row: Row) -> str:
     m = row.metrics
     mark = "*" if row.name == board.published else "+" if row.name == board.best_single else " "
+    mark = "-" if mark == " " and row.name in board.left_out else mark
     figures = [f"{m.figure(name):.4f}" for name in board.shown]
     figures += ["" if m.latency_ms is None else f"{m.latency_ms:.3f}", f"{row.validation_loss:.4f}"]
     return _line(f"{mark} {row.name}", row.family, figures)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from exporter.objective import wording
 from exporter.reporting.leaderboard import Leaderboard, Row
+from model_repo.wording import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,8 +105,8 @@ def _plain(axes: Axes) -> None:
 def _title(figure: Figure, board: Leaderboard) -> None:
     fused, best = board.loss(board.row(board.published)), board.loss(board.row(board.best_single))
     figure.suptitle(
-        f"{board.ensemble}: {board.published} over {len(board.members())} members, {wording(board.metric)} {fused:.4f} "
-        f"against {best:.4f} of the best single member ({board.best_single})",
+        f"{board.ensemble}: {board.published} over {count(len(board.kept), 'member')}, {wording(board.metric)} "
+        f"{fused:.4f} against {best:.4f} of the best single member ({board.best_single})",
         x=0.02, y=0.97, ha="left", va="top", fontsize=12, fontweight="bold", color=_INK,
     )  # fmt: skip
     split = ", ".join(f"{rows} {part}" for part, rows in board.split.items())

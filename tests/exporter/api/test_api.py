@@ -47,7 +47,7 @@ def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_onnx_files_are_fused_measured_and_served(tmp_path: Path) -> None:
     x, y = rows()
-    exporter = Exporter("own", classes=CLASSES, seed=1, publish="weighted")
+    exporter = Exporter("own", classes=CLASSES, seed=1, publish="weighted", keep="all")
     exporter.add("one", member(tmp_path, "one", noisy(0.5, 1))).add("two", member(tmp_path, "two", noisy(0.5, 2)))
     exporter.fit_fusion(x, [CLASSES[c] for c in y], golden=12)
     version = exporter.publish(tmp_path / "models", version=5, accept_worse=True)
@@ -89,7 +89,7 @@ def test_a_booster_and_a_forest_become_members(tmp_path: Path) -> None:
         lightgbm.Dataset(x[:300], y[:300]), num_boost_round=5,
     )  # fmt: skip
     forest = RandomForestClassifier(n_estimators=10, max_depth=4, random_state=0).fit(x[:300], y[:300])
-    exporter = Exporter("own", classes=CLASSES).add("gbm", booster).add("forest", forest)
+    exporter = Exporter("own", classes=CLASSES, keep="all").add("gbm", booster).add("forest", forest)
     version = exporter.fit_fusion(x[300:], y[300:]).publish(tmp_path / "models", accept_worse=True)
     members = served(version, x[300:], "members")
     assert np.array_equal(members[:, 0].argmax(axis=1), np.asarray(booster.predict(x[300:])).argmax(axis=1))

@@ -24,6 +24,7 @@ golden = 5
 [fusion]
 rules = ["geometric", "mean"]
 ledger = "answers"
+keep = "all"
 [acceptance]
 enforce = false
 [members.line]

@@ -23,7 +23,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with `own`/1: two members and a ledger."""
     folder = tmp_path_factory.mktemp("published")
     x, y = rows()
-    Exporter("own", classes=CLASSES).add("one", member(folder, "one", noisy(0.6, 1))).add(
+    Exporter("own", classes=CLASSES, keep="all").add("one", member(folder, "one", noisy(0.6, 1))).add(
         "two", member(folder, "two", noisy(0.6, 2), logits=True)
     ).fit_fusion(x, y).publish(folder / "models", accept_worse=True)
     return folder

@@ -7,12 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from exporter.comparison import Trial, compare, drawn
+from exporter.comparison import Trial, compare, subsets_of
 from exporter.fusing.rules import calibrated_stack
 from exporter.fusing.selection import fit_fusion
 from exporter.objective import Objective
 from exporter.reporting.diversity import contributions, correlations, diversity
 from exporter.reporting.pareto import Candidate, forward_selection, marked
+from exporter.subsets import drawn
 from tests.exporter.reporting.samples import classified, ledger
 
 LOG_LOSS = Objective("log_loss")
@@ -102,7 +103,8 @@ def test_a_copy_of_a_member_adds_nothing_and_a_good_one_helps() -> None:
     made = ledger(members, y)
     fusing = fit_fusion(made, ["weighted"], "weighted", [1] * 4, 0)
     P = calibrated_stack(made.outputs, made.kinds, fusing.temperatures)
-    found = compare(made, fusing, ["weighted"], [1] * 4, Trial(P, y, [1.0, 2.0, 2.0, 9.0]), 0, LOG_LOSS)
+    tested = Trial(P, y, [1.0, 2.0, 2.0, 9.0])
+    found = compare(made, fusing, subsets_of(made, fusing, ["weighted"], [1] * 4, 0, LOG_LOSS), tested)
     assert found.diversity is not None
     verdicts = {each.member: each.verdict for each in found.diversity.contributions}
     assert verdicts["good"] == "helps"
@@ -120,7 +122,7 @@ def test_one_member_alone_has_nothing_to_be_compared_with() -> None:
     made = ledger({"only": p}, y)
     fusing = fit_fusion(made, ["mean"], "auto", [1], 0)
     P = calibrated_stack(made.outputs, made.kinds, fusing.temperatures)
-    found = compare(made, fusing, ["mean"], [1], Trial(P, y, [1.0]), 0, LOG_LOSS)
+    found = compare(made, fusing, subsets_of(made, fusing, ["mean"], [1], 0, LOG_LOSS), Trial(P, y, [1.0]))
     assert found.diversity is None
     assert [each.members for each in found.pareto] == [("only",)]
 
