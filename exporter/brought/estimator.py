@@ -1,4 +1,4 @@
-"""Fitted estimators of scikit-learn and LightGBM as members: converted, with their classes aligned by name."""
+"""Fitted estimators of scikit-learn and of boosting libraries as members: converted, their classes aligned by name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from exporter.brought.trained import TrainedElsewhere
+from exporter.conversion.boosted_graph import catboost_graph, xgboost_graph
 from exporter.conversion.graph import IR_VERSION, ML_OPSET, OPSET
 from exporter.conversion.tree_graph import booster_graph
 from exporter.data.dataset import Array
@@ -23,7 +24,7 @@ from model_repo.manifest import Kind
 _ML_OPSETS = (ML_OPSET, 3)
 """The first that the converter can write: graphs of one operator set can be merged into one."""
 
-_TREES = ("tree", "forest", "boosting", "lightgbm")
+_TREES = ("tree", "forest", "boosting", "lightgbm", "xgboost", "catboost")
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,16 @@ class _Estimator:
             # LightGBM names its own features and scikit-learn then misses the names in plain arrays.
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
             ask = self.model.predict_proba if hasattr(self.model, "predict_proba") else self.model.predict
-            found = np.asarray(ask(x), dtype=np.float32)
+            found = np.asarray(ask(self._rows(x)), dtype=np.float32)
         return found.reshape(len(x), -1)
+
+    def _rows(self, x: Array) -> Any:
+        """The rows as the model takes them: XGBoost's own Booster wants a matrix of its own."""
+        if _library(self.model) == "xgboost" and _is_booster(self.model):
+            from xgboost import DMatrix
+
+            return DMatrix(x)
+        return x
 
 
 def from_estimator(name: str, model: Any, tensor: Input, columns: int, kind: Kind | None) -> TrainedElsewhere:
@@ -79,8 +88,13 @@ def _asked(name: str, model: Any, columns: int, kind: Kind | None) -> _Estimator
 def _converted(name: str, model: Any, tensor: Input, kind: Kind) -> tuple[bytes, str]:
     """The graph and its output. Labels and whatever else it gives are cut off."""
     features = tensor.shape[1]
-    if _is_booster(model) or hasattr(model, "booster_"):
+    library = _library(model)
+    if library == "lightgbm" and (_is_booster(model) or hasattr(model, "booster_")):
         graph = booster_graph(getattr(model, "booster_", model), features)
+    elif library == "xgboost":
+        graph = xgboost_graph(model, features)
+    elif library == "catboost":
+        graph = catboost_graph(model)
     else:
         graph = _by_skl2onnx(name, model, features)
     outputs = [entry.name for entry in graph.graph.output]
@@ -135,6 +149,11 @@ def _tidied(model: onnx.ModelProto, tensor: str, output: str) -> bytes:
     graph.initializer.extend(copies)
     opsets = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in model.opset_import}
     used = {node.domain for node in graph.node} | {""}
+    opsets.setdefault("", OPSET)
+    if opsets.get("ai.onnx.ml") == 2 and all(
+        node.op_type.startswith("TreeEnsemble") for node in graph.node if node.domain
+    ):
+        opsets["ai.onnx.ml"] = ML_OPSET  # the same operators: of the second set only LabelEncoder is another
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(domain, opsets[domain]) for domain in sorted(used))
     model.ir_version = IR_VERSION
@@ -144,7 +163,11 @@ def _tidied(model: onnx.ModelProto, tensor: str, output: str) -> bytes:
 
 
 def _is_booster(model: object) -> bool:
-    return type(model).__name__ == "Booster" and type(model).__module__.startswith("lightgbm")
+    return type(model).__name__ == "Booster" and _library(model) in ("lightgbm", "xgboost")
+
+
+def _library(model: object) -> str:
+    return type(model).__module__.partition(".")[0]
 
 
 def _described(model: Any) -> str:

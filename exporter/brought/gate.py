@@ -73,9 +73,12 @@ def _converted(name: str, model: object, said: Said, takes: tuple[str, ...], wir
                 raise BundleError(f"member {name!r}", [f"takes {names[0]!r}, which is no input"])
             return from_estimator(name, model, tensor, columns, said.kind)
     except ConversionError as error:
-        raise ConversionError(str(error) if name in str(error) else f"member {name!r}: {error}") from error
+        named = f"member {name!r}: "
+        raise ConversionError(named + str(error).removeprefix(named)) from error
     word = f"{type(model).__module__}.{type(model).__qualname__}"
-    expected = "the path of an ONNX file, a torch module, or a fitted estimator of scikit-learn or LightGBM"
+    expected = (
+        "the path of an ONNX file, a torch module, or a fitted estimator of scikit-learn, LightGBM, XGBoost or CatBoost"
+    )
     raise BundleError(f"member {name!r}", [f"is {word}, expected {expected}"])
 
 

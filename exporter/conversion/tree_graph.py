@@ -30,22 +30,22 @@ def tree_graph(estimator: Any, features: int) -> ModelProto:
     """
     lightgbm = type(estimator).__module__.partition(".")[0] == "lightgbm"
     convert = _lightgbm if lightgbm else _sklearn
-    return _attempted(lambda: convert(estimator, features))
+    return attempted(lambda: convert(estimator, features))
 
 
 def booster_graph(booster: Any, features: int) -> ModelProto:
     """The same of a LightGBM booster. Raises ConversionError."""
-    return _attempted(lambda: _boosted(booster, features))
+    return attempted(lambda: _boosted(booster, features))
 
 
 def forest_to_onnx(estimator: Any, features: int, entry: Input, columns: int) -> bytes:
     """A scikit-learn forest as a normalised graph with probabilities [n, C]. Raises ConversionError."""
-    return _reshaped(_attempted(lambda: _sklearn(estimator, features)), entry, columns)
+    return _reshaped(attempted(lambda: _sklearn(estimator, features)), entry, columns)
 
 
 def lightgbm_to_onnx(estimator: Any, features: int, entry: Input, columns: int) -> bytes:
     """A LightGBM classifier as a normalised graph with probabilities [n, C]. Raises ConversionError."""
-    return _reshaped(_attempted(lambda: _lightgbm(estimator, features)), entry, columns)
+    return _reshaped(attempted(lambda: _lightgbm(estimator, features)), entry, columns)
 
 
 def float32_thresholds(booster: Any) -> Any:
@@ -110,7 +110,8 @@ def _boosted(booster: Any, features: int) -> ModelProto:
     return model
 
 
-def _attempted(convert: Callable[[], ModelProto]) -> ModelProto:
+def attempted(convert: Callable[[], ModelProto]) -> ModelProto:
+    """What a converter gives, quietly. Raises ConversionError for whatever it raises."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)

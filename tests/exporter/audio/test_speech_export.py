@@ -27,6 +27,7 @@ fusion = 0.4
 golden = 3
 folds = 0
 [fusion]
+keep = "all"
 rules = ["mean"]
 [acceptance]
 accuracy = 0.9

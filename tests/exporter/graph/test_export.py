@@ -24,6 +24,7 @@ neighbours = 24
 golden = 6
 folds = 0
 [fusion]
+keep = "all"
 rules = ["weighted", "mean"]
 [acceptance]
 enforce = false

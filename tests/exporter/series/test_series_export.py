@@ -36,6 +36,7 @@ horizon = 6
 [split]
 folds = 0
 [fusion]
+keep = "all"
 metric = "mae"
 publish = "mean"
 [acceptance]

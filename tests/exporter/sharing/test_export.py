@@ -22,7 +22,7 @@ task = "classification"
 ood_alpha = 0.05
 data = {source = "digits"}
 split = {folds = 0, fusion = 0.2, golden = 10}
-fusion = {rules = ["mean", "weighted"], quorum = 2}
+fusion = {rules = ["mean", "weighted"], quorum = 2, keep = "all"}
 acceptance = {best_single = false}
 [members.trunk]
 family = "multi_head"

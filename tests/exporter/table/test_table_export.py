@@ -28,6 +28,7 @@ rare_below = 3
 folds = 0
 fusion = 0.2
 [fusion]
+keep = "all"
 publish = "mean"
 [acceptance]
 best_single = false

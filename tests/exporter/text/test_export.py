@@ -33,6 +33,7 @@ windows = { stride = 6, most = 3 }
 folds = 0
 golden = 6
 [fusion]
+keep = "all"
 quorum = 1
 [acceptance]
 best_single = false
