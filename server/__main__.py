@@ -87,6 +87,7 @@ class _Process:
     ) -> None:
         self._settings = settings
         self._addresses = [_address(listener) for listener in (data[0], *control)]
+        self._reaches = [_reach(listener) for listener in (data[0], *control)]
         self._announce = announce
         self._metrics = Metrics()
         self._manager = Manager(settings, self._metrics)
@@ -150,7 +151,7 @@ class _Process:
         self._stopping.set()
 
     async def _announce_when_ready(self) -> None:
-        log.info("listening on %s", ", ".join(self._addresses))
+        log.info("listening on %s", ", ".join(map("".join, zip(self._addresses, self._reaches, strict=True))))
         await self._manager.wait_settled()
         if self._fronts is not None:
             await self._fronts.listening()
@@ -192,6 +193,14 @@ def _listen(host: str, port: int, fronts: int = 0) -> list[socket.socket]:
     for listener in found:
         listener.setblocking(False)
     return found
+
+
+def _reach(listener: socket.socket) -> str:
+    """What else to say of the address: whether every address of IPv6 is every one of IPv4 too."""
+    if listener.family != socket.AF_INET6 or listener.getsockname()[0] != "::":
+        return ""
+    only = listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return " (IPv6 only: --host 0.0.0.0 is IPv4)" if only else " (IPv6 and IPv4)"
 
 
 def _address(listener: socket.socket) -> str:

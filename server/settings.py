@@ -40,7 +40,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "models"
     host: Annotated[
         str,
-        Meta(description="Address to listen on. Loopback unless told: choose 0.0.0.0 only behind a proxy or firewall."),
+        Meta(
+            description="Address to listen on. Loopback unless told: choose 0.0.0.0, or `::` for IPv6 and IPv4, only "
+            "behind a proxy or firewall."
+        ),
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 takes a free one and prints it.")] = 8000
     control_host: Annotated[

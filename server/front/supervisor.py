@@ -194,15 +194,21 @@ def listeners(host: str, port: int, fronts: int) -> list[socket.socket]:
 
     On Linux the kernel spreads connections evenly over sockets that share a port. Processes that share one socket
     take what they can get: measured, 64 connections came as 3 and 61 (docs/decisions). The engine keeps every
-    socket open, so that connections queued on a dead front's are served by its successor.
+    socket open, so that connections queued on a dead front's are served by its successor. Every address of IPv6, `::`,
+    is every one of IPv4 too where the system can do that.
     """
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    family, _, _, _, resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    both = family == socket.AF_INET6 and resolved[0] == "::" and socket.has_dualstack_ipv6()
+
+    def listener(address: tuple[str, int], *, shared: bool) -> socket.socket:
+        return socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared, dualstack_ipv6=both)
+
     # Alone first: sharing would hide that another server has this port.
-    with socket.create_server((host, port), family=family, backlog=BACKLOG) as probe:
+    with listener((host, port), shared=False) as probe:
         address = probe.getsockname()
         if fronts == 1 or not sys.platform.startswith("linux"):
             return [probe.dup() for _ in range(fronts)]
-    return [socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=True) for _ in range(fronts)]
+    return [listener(address[:2], shared=True) for _ in range(fronts)]
 
 
 def _environment() -> dict[str, str]:
