@@ -120,6 +120,7 @@ class Bundle:
     golden: GoldenRows
     thresholds: tuple[float, ...] = ()
     value_shape: tuple[int, ...] = ()
+    positions: tuple[int, ...] = ()
     stacker: bytes | None = None
     conformal: Conformal | None = None
     side: tuple[SidePart, ...] = ()
@@ -232,6 +233,7 @@ def _staged(bundle: Bundle, staging: Staging, version: int) -> Manifest:
         quorum=bundle.quorum,
         thresholds=bundle.thresholds,
         value_shape=bundle.value_shape,
+        positions=bundle.positions,
         golden=Golden(
             file=golden.file,
             sha256=golden.sha256,

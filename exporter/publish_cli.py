@@ -22,8 +22,9 @@ from exporter.publishing.wishes import RULES, Wishes
 from model_repo import Repository, RepositoryError
 from model_repo.command_line import Parser
 from model_repo.manifest import Kind, Task
+from model_repo.rules import CLASSLESS
 
-UNWEIGHTED = ("mean", "median")
+UNWEIGHTED = ("mean", "median", "concatenate")
 """The rules that ask for no weights."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -128,8 +129,13 @@ def _require_effect(arguments: argparse.Namespace, members: int) -> None:
         raise UsageError("--fusion weighted: without --weights W,W,… it is the plain mean")
     if arguments.thresholds is not None and arguments.task != "multilabel":
         raise UsageError("--thresholds: only --task multilabel has labels that hold from a probability on")
-    if arguments.classes is not None and arguments.task == "regression":
-        raise UsageError("--classes: a regression has no classes; give --classes or --task regression, not both")
+    if arguments.classes is not None and arguments.task in CLASSLESS:
+        raise UsageError(
+            f"--classes: {'an' if arguments.task == 'embedding' else 'a'} {arguments.task} has no classes; give "
+            f"--classes or --task {arguments.task}, not both"
+        )
+    if arguments.fusion == "concatenate" and arguments.task != "embedding":
+        raise UsageError("--fusion concatenate: only the vectors of --task embedding are put one behind the other")
 
 
 def _of_members(flag: str, words: Sequence[str], paths: Mapping[str, Path]) -> dict[str, str]:

@@ -10,13 +10,16 @@ import numpy as np
 
 from exporter.errors import BundleError
 from exporter.publishing.columns import declared_as, divided_by_sum, flattened
+from exporter.publishing.dense import classes_first
 from exporter.publishing.labels import Stated, stated
 from exporter.publishing.meaning import Seen
 from exporter.publishing.model_file import ModelFile, ModelFileError
 from exporter.publishing.naming import Naming, agree
+from exporter.publishing.unfusable import reason as unfusable
 from exporter.publishing.votes import LABEL_TYPES, one_hot
 from exporter.publishing.wishes import Wishes
 from exporter.publishing.zipmap import columns_of, join
+from model_repo.rules import CLASSLESS
 from server.runtime.datatypes import Array, TensorInfo
 
 
@@ -24,7 +27,7 @@ from server.runtime.datatypes import Array, TensorInfo
 class Given:
     """One member's fused output, what it gave for the sample rows, [n] or [n, C], and the names of its columns.
 
-    Of a regression [n, …].
+    Of a regression [n, …], of a dense answer [n, C, …].
     """
 
     file: ModelFile
@@ -38,6 +41,11 @@ class Given:
     def width(self) -> int:
         """Numbers in the answer to one row."""
         return int(self.values[0].size)
+
+    @property
+    def classwise(self) -> Given:
+        """The same with each position a row of its own, [n · positions, C]: for looking at."""
+        return replace(self, values=np.moveaxis(self.values, 1, -1).reshape(-1, self.values.shape[1]))
 
     @property
     def seen(self) -> Seen:
@@ -54,10 +62,10 @@ def given(files: Sequence[ModelFile], wishes: Wishes, feeds: Mapping[str, Array]
     found: list[Given] = []
     for file in files:
         try:
-            found.append(_given(file, wishes.outputs.get(file.name), feeds, wishes.task == "regression"))
+            found.append(_given(file, wishes.outputs.get(file.name), feeds, wishes))
         except ModelFileError as error:
             wrong.append(f"member '{file.name}': {error}")
-    named = wishes.task != "regression"
+    named = wishes.task not in CLASSLESS
     naming = agree({one.file.name: one.stated if named else None for one in found}, wishes.classes)
     wrong += naming.problems
     if not wrong:
@@ -78,28 +86,41 @@ def renormalised(one: Given, feeds: Mapping[str, Array]) -> Given:
     return _answered(one, one.file.edited(graph, f"its rows are divided by their sum, as '{name}'"), name, feeds)
 
 
-def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array], values_alone: bool) -> Given:
-    """One member; `values_alone` lets values of any shape through. Raises ModelFileError."""
+def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array], wishes: Wishes) -> Given:
+    """One member. Raises ModelFileError."""
+    if wanted is None and (why := unfusable(file)) is not None:
+        raise ModelFileError(why)
     file = file if wanted is not None else _joined(file)
     output = file.output(wanted)
     if output.type in LABEL_TYPES:
         return _labelled(file, output, feeds)
     values = _ran(file, output, feeds)
+    if wishes.task == "dense":
+        return _dense(file, output, values, None if wishes.classes is None else len(wishes.classes))
     if values.ndim > 2 and all(size == 1 for size in values.shape[2:]) and _always_ones(output):
         graph = deepcopy(file.graph)
         name = flattened(graph, output.name)
         file = file.edited(graph, f"its output '{output.name}' {list(values.shape)} loses the ones behind, as '{name}'")
         output = file.output(name)
         values = values.reshape(len(values), -1)
-    if values.ndim not in (1, 2) and not values_alone:
+    if values.ndim not in (1, 2) and wishes.task != "regression":
         raise ModelFileError(
-            f"its output '{output.name}' is {list(values.shape)} for {len(values)} rows, expected [n] or [n, C]"
+            f"its output '{output.name}' is {list(values.shape)} for {len(values)} rows, expected [n] or [n, C]; with "
+            "--task dense its classes are fused position by position (pixels, tokens), with --task regression as values"
         )
     file = _declared(file, output, values)
     if not np.isfinite(values).all():
         raise ModelFileError(f"its output '{output.name}' has NaN or infinite values on sample rows")
     columns = int(values[0].size)
     return Given(file, output, values, statement(file, output.name, max(2, columns)))
+
+
+def _dense(file: ModelFile, output: TensorInfo, values: Array, classes: int | None) -> Given:
+    """A member that answers position by position, its classes behind the rows."""
+    if not np.isfinite(values).all():
+        raise ModelFileError(f"its output '{output.name}' has NaN or infinite values on sample rows")
+    file, turned, values = classes_first(file, output, values, classes)
+    return Given(file, turned, values, statement(file, output.name, values.shape[1]))
 
 
 def statement(file: ModelFile, output: str, columns: int | None) -> Stated | None:

@@ -10,10 +10,13 @@ import msgspec
 from exporter.bundle import NO_DIGEST, draft
 from exporter.errors import BundleError
 from exporter.publishing.answers import Given
+from exporter.publishing.dense import positions
 from exporter.publishing.meaning import Meaning
 from exporter.publishing.naming import Naming
 from exporter.publishing.wishes import Wishes
-from model_repo import Input, Manifest, Member, problems
+from model_repo import Concatenate, Input, Manifest, Member, problems
+from model_repo.manifest import Task
+from model_repo.rules import CLASSLESS
 from server.runtime.signature import Signature
 from server.runtime.signature import problems as signature_problems
 
@@ -25,31 +28,65 @@ def manifest_of(
 
     Raises BundleError with every problem.
     """
-    columns = max(member.width for member in members)
     task = meaning.task
+    widths = {one.file.name: one.values.shape[1] if task == "dense" else one.width for one in members}
     least = 1 if task == "multilabel" else 2
-    classes = () if task == "regression" else naming.classes or tuple(map(str, range(max(columns, least))))
+    classes = () if task in CLASSLESS else naming.classes or tuple(map(str, range(max(*widths.values(), least))))
     entries = [_member(place, one, classes, naming, meaning, wishes) for place, one in enumerate(members)]
+    joined = isinstance(wishes.fusion, Concatenate)
+    if task == "embedding":
+        _require_vectors(members, joined)
     manifest = msgspec.structs.replace(
         draft(name, task, classes, inputs, entries, wishes.fusion),
-        quorum=wishes.quorum or -(-len(members) // 2),
+        quorum=wishes.quorum or (len(members) if joined else -(-len(members) // 2)),
         description=wishes.description,
         batching=wishes.batching,
         thresholds=wishes.thresholds * len(classes) if len(wishes.thresholds) == 1 else wishes.thresholds,
-        value_shape=_value_shape(members) if task == "regression" else (),
+        value_shape=_shape_of_values(task, members, joined),
+        positions=_positions(members) if task == "dense" else (),
     )
-    share = task != "multilabel" and len(classes) == 2
+    share = task not in ("multilabel", "dense") and len(classes) == 2
     wrong = [
-        f"member '{one.file.name}' gives {one.width} columns, there are {len(classes)} "
+        f"member '{one.file.name}' gives {widths[one.file.name]} columns, there are {len(classes)} "
         f"{'labels' if task == 'multilabel' else 'classes'}"
         for one in members
-        if classes and one.width != len(classes) and not (one.width == 1 and share)
+        if classes and widths[one.file.name] != len(classes) and not (one.width == 1 and share)
     ]
     signatures = {one.file.name: Signature(one.file.inputs, one.file.session.outputs) for one in members}
     wrong = wrong or [*problems(manifest), *signature_problems(manifest, signatures, None)]
     if wrong:
         raise BundleError("the members do not make one ensemble", wrong)
     return manifest
+
+
+def _shape_of_values(task: Task, members: Sequence[Given], joined: bool) -> tuple[int, ...]:
+    """The manifest's `value_shape`."""
+    if task == "embedding":
+        return (sum(one.width for one in members) if joined else members[0].width,)
+    return _value_shape(members) if task == "regression" else ()
+
+
+def _positions(members: Sequence[Given]) -> tuple[int, ...]:
+    return positions({one.file.name: one.output for one in members}, {one.file.name: one.values for one in members})
+
+
+def _require_vectors(members: Sequence[Given], joined: bool) -> None:
+    """Raise BundleError unless the members' vectors can be averaged, or put together."""
+    wrong = [
+        f"member '{one.file.name}': its output '{one.output.name}' is {list(one.values.shape)}, an embedding is [n, d]"
+        for one in members
+        if one.values.ndim != 2
+    ]
+    first = members[0]
+    if not joined:
+        wrong += [
+            f"member '{one.file.name}' gives vectors of {one.width} numbers, '{first.file.name}' of {first.width}: "
+            "only vectors of one space can be averaged; --fusion concatenate puts them one behind the other"
+            for one in members
+            if one.width != first.width
+        ]
+    if wrong:
+        raise BundleError("the members do not make one ensemble", wrong)
 
 
 def _value_shape(members: Sequence[Given]) -> tuple[int, ...]:
@@ -75,5 +112,6 @@ def _member(
         adapters=one.file.adapters,
         kind=meaning.kinds[name],
         classes=order if classes and order is not None and order != classes else None,
+        width=one.width if isinstance(wishes.fusion, Concatenate) else None,
         weight=1.0 if wishes.weights is None else wishes.weights[place],
     )

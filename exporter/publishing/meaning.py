@@ -103,6 +103,8 @@ def decide(
         return Meaning("classification", {}, problems=_doubts(seen, said))
     if found == "multilabel":
         return _labelled(seen, said)
+    if found == "dense":
+        return _at_positions(_classified(seen, said))
     if found != "classification":
         notes = _taken_for_a_regression(seen) if task is None else ()
         return Meaning(found, {name: said.get(name, "value") for name in seen}, notes=notes)
@@ -139,6 +141,15 @@ def _classified(seen: Mapping[str, Seen], said: Mapping[str, Kind]) -> Meaning:
             sums = f"{_number(each.least_sum)} to {_number(each.most_sum)}"
             notes.append(f"member '{name}': its rows sum to {sums}; they are divided by their sum")
     return Meaning("classification", kinds, frozenset(renormalised), tuple(notes), _fraction_doubts(doubtful))
+
+
+def _at_positions(found: Meaning) -> Meaning:
+    """What holds of each position of a dense answer; nothing is divided by its sum there."""
+    near = tuple(
+        f"member '{name}': its classes do not sum to 1 at each position; --kind {name}=logits takes their softmax"
+        for name in sorted(found.renormalised)
+    )
+    return Meaning("dense", found.kinds, notes=found.notes, problems=(*found.problems, *near))
 
 
 def _labelled(seen: Mapping[str, Seen], said: Mapping[str, Kind]) -> Meaning:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from exporter import bundle
 from exporter.bundle import Bundle, Part
 from exporter.errors import BundleError
@@ -13,13 +15,14 @@ from exporter.publishing import missing, rows
 from exporter.publishing.answers import Given, given, renormalised
 from exporter.publishing.assembly import manifest_of
 from exporter.publishing.batches import freed
+from exporter.publishing.dense import batch_that_fits, rows_that_fit
 from exporter.publishing.inputs import fixed_rows, inputs_of, is_picture
 from exporter.publishing.meaning import Seen, decide
 from exporter.publishing.model_file import ModelFile, ModelFileError
 from exporter.publishing.neighbours import independent
 from exporter.publishing.tolerance import Tolerance
 from exporter.publishing.wishes import Wishes
-from model_repo import Manifest, Repository
+from model_repo import Batching, Manifest, Repository
 from server.runtime.datatypes import Array
 
 
@@ -80,18 +83,22 @@ def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Pat
     feeds = rows.drawn(inputs) if golden is None else rows.read(golden, inputs)
     files = _each(files, lambda file: freed(file, feeds))
     members, naming = given(files, wishes, feeds)
-    seen = {one.file.name: one.seen for one in members}
+    dense = wishes.task == "dense"
+    seen = {one.file.name: (one.classwise if dense else one).seen for one in members}
     meaning = decide(seen, naming, wishes.task, wishes.kinds, pictures=any(map(is_picture, inputs)))
     if meaning.problems:
         raise BundleError("what the members give can be read in several ways", meaning.problems)
     members = [_renormalised(one, feeds) if one.file.name in meaning.renormalised else one for one in members]
     warned, beyond = independent(members, feeds, wishes.tolerance)
     inputs, gaps = missing.declared(inputs, members, feeds, wishes.missing)
+    fewer: list[str] = []
+    if dense:
+        feeds, members, wishes, fewer = _fitting(feeds, members, wishes)
     draft = manifest_of(name, inputs, members, naming, meaning, wishes)
     changed = [f"member '{one.file.name}': {note}" for one in members for note in one.file.notes]
     told = naming.notes if draft.classes else ()
     return Assembled(
-        feeds, members, draft, seen, wishes.tolerance, beyond, (*changed, *told, *meaning.notes, *gaps, *warned)
+        feeds, members, draft, seen, wishes.tolerance, beyond, (*changed, *told, *meaning.notes, *gaps, *warned, *fewer)
     )
 
 
@@ -111,6 +118,7 @@ def bundled(found: Assembled) -> Bundle:
         quorum=draft.quorum,
         thresholds=draft.thresholds,
         value_shape=draft.value_shape,
+        positions=draft.positions,
         golden=bundle.golden_rows(draft, [one.values for one in members], found.feeds),
         description=draft.description,
         batching=draft.batching,
@@ -118,6 +126,23 @@ def bundled(found: Assembled) -> Bundle:
         golden_beyond=found.beyond,
         golden_rtol=bundle.GOLDEN_RTOL if found.tolerance.rtol is None else found.tolerance.rtol,
     )
+
+
+def _fitting(
+    feeds: Mapping[str, Array], members: Sequence[Given], wishes: Wishes
+) -> tuple[dict[str, Array], list[Given], Wishes, list[str]]:
+    """Golden rows and batches of dense answers that stay within memory, and what was made smaller."""
+    values = [one.values for one in members]
+    notes: list[str] = []
+    if len(values[0]) > (kept := rows_that_fit(values)):
+        notes.append(f"{kept} of {len(values[0])} golden rows are kept: so many answers are within 32 MiB")
+        feeds = {name: array[:kept] for name, array in feeds.items()}
+        members = [replace(one, values=one.values[:kept]) for one in members]
+    usual = Batching().max_batch_rows
+    if wishes.batching.max_batch_rows == usual and (most := batch_that_fits(values)) < usual:
+        notes.append(f"batches have up to {most} rows, of {usual}: so many answers are within 128 MiB while they fuse")
+        wishes = replace(wishes, batching=msgspec.structs.replace(wishes.batching, max_batch_rows=most))
+    return dict(feeds), list(members), wishes, notes
 
 
 def _renormalised(one: Given, feeds: Mapping[str, Array]) -> Given:

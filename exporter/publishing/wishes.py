@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from exporter.publishing.tolerance import Tolerance
-from model_repo import Batching, Fusion, Geometric, Mean, Median, ReciprocalRank, Vote, Weighted
+from model_repo import Batching, Concatenate, Fusion, Geometric, Mean, Median, ReciprocalRank, Vote, Weighted
 from model_repo.manifest import Kind, Task
 
 RULES: Mapping[str, Fusion] = {
@@ -17,6 +17,7 @@ RULES: Mapping[str, Fusion] = {
     "geometric": Geometric(),
     "median": Median(),
     "reciprocal_rank": ReciprocalRank(),
+    "concatenate": Concatenate(),
 }
 """The rules by the names that the command line and the manifest have for them."""
 
