@@ -16,9 +16,13 @@ from model_repo.distribution import install_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MAX_DOTS = 30_000
 """More dots than this say no more and take long to draw; the slowest are always kept."""
+
+FLOOR_MS = 0.01
+"""What took less is drawn here: a logarithm needs a floor."""
 
 _COLOURS = ("#2a6fbb", "#e08a1e", "#3b9c6d", "#8a5fb0", "#c2588c", "#7a6a53", "#4fb3bf", "#9aa02c")
 _RED = "#c62828"
@@ -35,6 +39,11 @@ def require_matplotlib() -> None:
 
 def draw(report: Report, sample: Sample, path: Path) -> None:
     """Write the picture of a run; `sample` is the run's, with its warm-up."""
+    figure_of(report, sample).savefig(path, dpi=130)
+
+
+def figure_of(report: Report, sample: Sample) -> Figure:
+    """The picture as matplotlib has it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -44,14 +53,15 @@ def draw(report: Report, sample: Sample, path: Path) -> None:
     measured = sample.between(0.0, report.duration_s)
     _dots(upper, measured)
     _quantiles(upper, report)
+    _failures(upper, measured)
     _swap_lines((upper, lower), report)
     _throughput(lower, report, measured)
-    figure.legend(*upper.get_legend_handles_labels(), loc="upper right", frameon=False, fontsize=9, ncols=6)
+    figure.legend(*upper.get_legend_handles_labels(), loc="upper right", frameon=False, fontsize=9, ncols=7)
     figure.suptitle(_title(report), x=0.01, ha="left", fontsize=12, color=_INK)
     upper.set_title(_subtitle(report), loc="left", fontsize=9, color="#666666")
     for axes in (upper, lower):
         _plain(axes)
-    figure.savefig(path, dpi=130)
+    return figure
 
 
 def _title(report: Report) -> str:
@@ -79,17 +89,25 @@ def _dots(axes: Axes, sample: Sample) -> None:
         of_it = answered.where(answered.version == version)
         colour = _COLOURS[number % len(_COLOURS)]
         axes.scatter(of_it.scheduled, of_it.latency * 1e3, s=5, color=colour, alpha=0.45, linewidths=0, rasterized=True)
-    others = _thinned(sample.where(~sample.answered))
-    for outcome, marker in ((Outcome.REFUSED, "|"), (None, "x")):
-        chosen = others.outcome == Outcome.REFUSED if outcome is not None else others.outcome != Outcome.REFUSED
-        of_it = others.where(chosen)
-        if len(of_it):
-            label = "refused" if outcome is not None else "failed"
-            shown = np.maximum(of_it.latency * 1e3, 0.01)
-            axes.scatter(of_it.scheduled, shown, s=40, marker=marker, color=_RED, linewidths=1.2, label=label)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylabel("latency, ms", color=_INK)
+
+
+def _failures(axes: Axes, sample: Sample) -> None:
+    """Each request without an answer: a mark at the time it took, and a tick on the edge, whatever that time was."""
+    others = sample.where(~sample.answered)
+    for outcome in Outcome:
+        of_it = others.where(others.outcome == outcome)
+        if not len(of_it):
+            continue
+        shown = _thinned(of_it)
+        marker = "|" if outcome is Outcome.REFUSED else "x"
+        heights = np.maximum(shown.latency * 1e3, FLOOR_MS)
+        label = f"{len(of_it):,} {outcome.label.replace('_', ' ')}"
+        axes.scatter(shown.scheduled, heights, s=40, marker=marker, color=_RED, linewidths=1.2, label=label)
+        edge = axes.get_xaxis_transform()  # x in seconds, y as a share of the panel
+        axes.vlines(shown.scheduled, 0.965, 1.0, transform=edge, color=_RED, linewidth=1.0, rasterized=True)
 
 
 def _thinned(sample: Sample) -> Sample:
@@ -101,13 +119,17 @@ def _thinned(sample: Sample) -> Sample:
 
 
 def _quantiles(axes: Axes, report: Report) -> None:
+    """The middle of each bin, and its 99th percentile where every bin has answers enough for one, else its maximum."""
     edges = _edges(report)
+    filled = [one for one in report.timeline if one.answered]
+    enough = bool(filled) and all(one.p99_ms is not None for one in filled)
+    upper = [one.p99_ms if enough else one.max_ms for one in report.timeline]
     for name, values, width in (
         ("p50", [one.p50_ms for one in report.timeline], 1.2),
-        ("p99", [one.p99_ms for one in report.timeline], 1.8),
+        ("p99" if enough else "maximum", upper, 1.8),
     ):
         heights: NDArray[Any] = np.array([np.nan if value is None else value for value in values])
-        style = "-" if name == "p99" else (0, (4, 2))
+        style = (0, (4, 2)) if name == "p50" else "-"
         axes.stairs(heights, edges, color=_INK, linewidth=width, linestyle=style, baseline=None, label=name)
 
 

@@ -15,11 +15,16 @@ from loadtest.outcome import ANSWERED, Outcome
 from loadtest.record import Floats, Sample
 from loadtest.runner import Run, Span
 from loadtest.swap_report import Regression, SwapReport, SwapsReport, regressions, report_swaps
+from loadtest.target import OURS
 
 FORMAT = 1
 
 SATURATED_CPU_SHARE = 0.9
 """Above this the generator's own processor time is what limits the throughput."""
+ENOUGH_FOR_P99 = 1000
+"""Answers of a bin below which its 99th percentile is not told: 10 are above it then."""
+WIDTHS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+"""Of the timeline's bins."""
 SATURATED_LAG_SHARE = 0.25
 """A lag p99 above this share of the latency p99, and above 1 ms, is too large a part of what is reported."""
 
@@ -62,6 +67,8 @@ class Bin(msgspec.Struct, frozen=True):
     failed: int
     p50_ms: float | None
     p99_ms: float | None
+    """None below 1,000 answers: of so few the 99th percentile is next to the maximum."""
+    max_ms: float | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +76,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     url: str
+    server: str = OURS
+    """What the server calls itself."""
     ensemble: str
     scenario: str
     loop: str
@@ -114,9 +123,13 @@ def build(run: Run) -> Report:
     back = regressions(run.sample)
     elapsed = _elapsed(measured, start, end)
     answered = int(measured.answered.sum())
+    client = _client(run, measured)
     problems = _problems(run, measured, swaps, back)
+    if client.saturated:
+        problems.append(client.verdict)
     return Report(
         url=run.url,
+        server=run.server,
         ensemble=run.ensemble,
         scenario=options.scenario,
         loop="open" if plan.open_loop else "closed",
@@ -138,7 +151,7 @@ def build(run: Run) -> Report:
         swaps=swaps,
         swaps_together=together,
         regressions=back,
-        client=_client(run, measured),
+        client=client,
         timeline=_timeline(measured, start, end),
         examples={outcome.label: text for outcome, text in run.examples.items()},
         problems=problems,
@@ -196,14 +209,28 @@ def _client(run: Run, sample: Sample) -> Client:
 
 
 def _timeline(sample: Sample, start: float, end: float) -> list[Bin]:
-    widths = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
-    width = next((width for width in widths if (end - start) / width <= 60), widths[-1])
-    edges: Floats = np.arange(start, end, width)
+    """At most 60 bins of one width; wider ones where that gives each enough answers and leaves 20."""
+    fitting = [width for width in WIDTHS_S if (end - start) / width <= 60] or [WIDTHS_S[-1]]
+    finest = _bins(sample, start, end, fitting[0])
+    for width in fitting:
+        if (end - start) / width < 20:
+            break
+        bins = _bins(sample, start, end, width)
+        if all(one.p99_ms is not None for one in bins):
+            return bins
+    return finest
+
+
+def _bins(sample: Sample, start: float, end: float, width: float) -> list[Bin]:
+    """A rest of less than a width belongs to the last bin."""
+    count = max(1, int((end - start) / width + 1e-9))
+    edges: Floats = start + np.arange(count, dtype=np.float64) * width
     bins = []
-    for edge in edges.tolist():
-        inside = sample.between(edge, min(edge + width, end))
+    for edge, until in zip(edges.tolist(), [*edges[1:].tolist(), end], strict=True):
+        inside = sample.between(edge, until)
         latency = latency_of(inside.where(inside.answered))
-        bins.append(Bin(edge, latency.count, len(inside) - latency.count, latency.p50_ms, latency.p99_ms))
+        p99 = latency.p99_ms if latency.count >= ENOUGH_FOR_P99 else None
+        bins.append(Bin(edge, latency.count, len(inside) - latency.count, latency.p50_ms, p99, latency.max_ms))
     return bins
 
 

@@ -18,7 +18,7 @@ from loadtest.outcome import Outcome
 from loadtest.record import Record, Sample
 from loadtest.scenarios import CAPACITY_CONNECTIONS, Plan, phases
 from loadtest.swaps import Command, Publish, Published, Republisher, Swapper
-from loadtest.target import Target, discover
+from loadtest.target import OURS, Target, discover
 from loadtest.wire import Address
 
 LEAD_S = 0.02
@@ -48,6 +48,8 @@ class Run:
     examples: dict[Outcome, str]
     cpu_share: float
     """Processor time of the generator per second of the run: near 1 it measures itself."""
+    server: str = OURS
+    """What the server calls itself."""
 
 
 @dataclass(slots=True)
@@ -114,6 +116,7 @@ async def run_async(plan: Plan, progress: Progress | None = None) -> Run:
         ],
         examples=record.examples,
         cpu_share=clock.cpu_share(),
+        server=target.server,
     )
 
 

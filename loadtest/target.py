@@ -16,8 +16,15 @@ from loadtest.wire import Address, Reply, exchange, request_bytes
 
 T = TypeVar("T")
 
+OURS = "tutti"
+"""What a server of ours calls itself."""
 MAX_REQUESTS = 64
 MAX_REQUESTS_BYTES = 64 << 20
+
+
+class _Server(msgspec.Struct):
+    name: str
+    extensions: list[str]
 
 
 class _Metadata(msgspec.Struct):
@@ -36,6 +43,8 @@ class Target:
     address: Address
     ensemble: str
     requests: tuple[bytes, ...]
+    server: str = OURS
+    """What the server calls itself."""
 
 
 async def discover(
@@ -51,6 +60,7 @@ async def discover(
 
     Without `ensemble` the server's only one is taken. Raises TargetError.
     """
+    server = await _identity(address, timeout_s)
     name = ensemble or await _only_ensemble(address, timeout_s)
     path = f"/v2/models/{quote(name, safe='')}"
     reply = await exchange(address, request_bytes(address, "GET", path), timeout_s)
@@ -61,7 +71,21 @@ async def discover(
     first = await exchange(address, requests[0], timeout_s)
     if judge(first)[0] not in ANSWERED:
         raise TargetError(f"{address}: a first request to ensemble '{name}' is not answered: {explain(first)}")
-    return Target(address, name, requests)
+    return Target(address, name, requests, server)
+
+
+async def _identity(address: Address, timeout_s: float) -> str:
+    """What the server calls itself; raises TargetError where it does not speak the protocol at all."""
+    reply = await exchange(address, request_bytes(address, "GET", "/v2"), timeout_s)
+    way_out = "expected the address that 'tutti serve' prints"
+    if reply.status != 200:
+        raise TargetError(f"{address} does not answer as a Tutti server: GET /v2 gives {reply.status}; {way_out}")
+    try:
+        return msgspec.json.decode(reply.body, type=_Server).name
+    except msgspec.DecodeError:
+        raise TargetError(
+            f"{address} is not a Tutti server: what GET /v2 gives is no server's metadata; {way_out}"
+        ) from None
 
 
 async def _only_ensemble(address: Address, timeout_s: float) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from loadtest.latency import Latency
 from loadtest.report import Report
 from loadtest.swap_report import SwapsReport
+from loadtest.target import OURS
+from model_repo.wording import shortened
 
 Row = Sequence[str]
 
@@ -28,8 +30,9 @@ def _head(report: Report) -> str:
     else:
         loop = f"open loop, {report.arrivals} arrivals, {report.offered_rps:,.6g} requests/s offered"
     rows = f"{report.rows_per_request} row{'s' if report.rows_per_request > 1 else ''} a request"
+    stranger = "" if report.server == OURS else f"the server calls itself {shortened(report.server)}, not {OURS}\n"
     return (
-        f"{report.scenario}: ensemble '{report.ensemble}' at {report.url}\n"
+        f"{report.scenario}: ensemble '{report.ensemble}' at {report.url}\n{stranger}"
         f"{loop}; {rows}, {report.protocol}; {report.duration_s:.1f} s after {report.warmup_s:g} s of warm-up; "
         f"seed {report.seed}"
     )

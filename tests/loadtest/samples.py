@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from loadtest.outcome import Outcome
 from loadtest.record import Record, Sample
+from loadtest.report import Report
 
 
 def sample(*rows: Sequence[float], origin: float = 0.0) -> Sample:
@@ -15,3 +16,8 @@ def sample(*rows: Sequence[float], origin: float = 0.0) -> Sample:
         version, connection, outcome = (*map(int, more), *(1, 0, 0)[len(more) :])
         record.add(scheduled, scheduled, scheduled + latency, Outcome(outcome), version=version, connection=connection)
     return record.sample(origin)
+
+
+def of_the_server(report: Report) -> list[str]:
+    """The report's problems but that of a generator which a busy machine kept from keeping up."""
+    return [problem for problem in report.problems if problem != report.client.verdict]

@@ -102,6 +102,8 @@ class ScriptedServer:
 
     def answer(self, method: bytes, path: bytes, connection: int, headers: dict[bytes, bytes], body: bytes) -> Answer:
         """What the server says to one request."""
+        if path == b"/v2":
+            return Answer(body=json.dumps({"name": "tutti", "version": "1", "extensions": []}).encode())
         if path == b"/v2/repository/index":
             index = [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in self.names]
             return Answer(body=json.dumps(index).encode())

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from PIL import Image
 
 from loadtest import Options, Report, Run, build, plan
 from loadtest.outcome import Outcome
-from loadtest.picture import draw
+from loadtest.picture import draw, figure_of
 from loadtest.record import Record, Sample
 from loadtest.runner import Span
 from loadtest.swaps import Published
@@ -66,8 +67,25 @@ def test_each_stretch_of_time_has_its_own_quantiles() -> None:
     rows = [(number / 100, 0.002 if number < 500 else 0.02) for number in range(1000)]
     timeline = build(run_of(sample(*rows))).timeline
     assert [one.start_s for one in timeline] == [pytest.approx(0.25 * number) for number in range(40)]
-    assert {round(one.p99_ms or 0) for one in timeline[:20]} == {2}
-    assert {round(one.p99_ms or 0) for one in timeline[20:]} == {20}
+    assert {round(one.max_ms or 0) for one in timeline[:20]} == {2}
+    assert {round(one.max_ms or 0) for one in timeline[20:]} == {20}
+    assert sum(one.answered for one in timeline) == 1000
+
+
+def test_a_stretch_has_a_99th_percentile_only_with_a_thousand_answers() -> None:
+    few = build(run_of(sample(*hundred_a_second()))).timeline
+    assert len(few) == 40
+    assert {one.p99_ms for one in few} == {None}
+    many = build(run_of(sample(*[(number / 5000, 0.005) for number in range(50_000)]))).timeline
+    assert [one.answered for one in many] == [1250] * 40
+    assert {round(one.p99_ms or 0) for one in many} == {5}
+    wider = build(run_of(sample(*[(number / 2500, 0.005) for number in range(25_000)]))).timeline
+    assert [one.answered for one in wider] == [1250] * 20, "bins are widened until each has enough"
+
+
+def test_a_rest_shorter_than_a_bin_belongs_to_the_last_one() -> None:
+    timeline = build(run_of(sample(*hundred_a_second()), seconds=10.05)).timeline
+    assert len(timeline) == 40
     assert sum(one.answered for one in timeline) == 1000
 
 
@@ -81,6 +99,13 @@ def test_a_generator_without_processor_time_left_says_that_the_figures_are_its_o
     client = build(run_of(sample(*hundred_a_second()), cpu_share=0.97)).client
     assert client.saturated
     assert "97% of a core" in client.verdict
+
+
+def test_a_run_whose_generator_was_saturated_has_not_passed() -> None:
+    report = build(run_of(sample(*hundred_a_second()), cpu_share=0.97))
+    assert not report.passed
+    assert report.problems == [report.client.verdict]
+    assert "\nFAILED: the generator was saturated" in as_text(report)
 
 
 def test_a_generator_that_sent_late_says_that_the_figures_are_its_own() -> None:
@@ -138,6 +163,12 @@ def test_the_text_names_each_failure() -> None:
     assert "FAILED: 1 of 1001 requests: refused (503: queue is full)" in as_text(report)
 
 
+def test_a_server_of_another_make_is_named() -> None:
+    run = run_of(sample(*hundred_a_second()))
+    assert "calls itself" not in as_text(build(run))
+    assert "the server calls itself 'triton', not tutti\n" in as_text(build(replace(run, server="triton")))
+
+
 def swap_run() -> Run:
     rows = [(number / 100, 0.005, 1 if number < 500 else 2) for number in range(1000)]
     return run_of(sample(*rows), published=(Published(4.5, 4.9, 2, 1),))
@@ -158,3 +189,23 @@ def test_a_picture_is_drawn_of_swaps(tmp_path: Path) -> None:
     run.published.append(Published(9.0, 9.1, None, 2))  # never answered
     draw(build(run), run.sample, tmp_path / "latency.png")
     assert (tmp_path / "latency.png").stat().st_size > 10_000
+
+
+def legend_of(run: Run) -> list[str]:
+    figure = figure_of(build(run), run.sample)
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_upper_line_is_the_maximum_where_answers_are_too_few_for_a_99th_percentile() -> None:
+    assert legend_of(run_of(sample(*hundred_a_second()))) == ["p50", "maximum"]
+    assert legend_of(run_of(sample(*[(number / 5000, 0.005) for number in range(50_000)]))) == ["p50", "p99"]
+
+
+def test_the_picture_counts_and_marks_every_failed_request() -> None:
+    failed = [(0.5, 0.001, 0, 0, REFUSED), (0.6, 1e-6, 0, 0, float(Outcome.CONNECTION)), (0.7, 0.2, 0, 0, REFUSED)]
+    run = run_of(sample(*hundred_a_second(), *failed))
+    assert legend_of(run) == ["p50", "maximum", "2 refused", "1 connection"]
+    upper = figure_of(build(run), run.sample).axes[0]
+    red = [one for one in upper.collections if isinstance(one, LineCollection)]
+    marked = sorted(round(float(line[0][0]), 3) for ticks in red for line in ticks.get_segments())
+    assert marked == [0.5, 0.6, 0.7], "a tick for each, at the time it was to be sent"

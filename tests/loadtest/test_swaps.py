@@ -12,6 +12,7 @@ import pytest
 from loadtest import Options, Report, SwapError, build, plan, run
 from loadtest.republish import republish
 from model_repo import FORMAT, Golden, Input, Manifest, Mean, Member, NotFoundError, Repository, promote
+from tests.loadtest.samples import of_the_server
 from tests.loadtest.scripted_server import Answer, Request, Script, ScriptedServer
 
 SWAP = Options(
@@ -102,7 +103,7 @@ def test_republishing_what_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_each_version_published_during_the_load_is_seen_to_answer(tmp_path: Path) -> None:
     repository = published(tmp_path)
     report = report_of(newest(repository), replace(SWAP, repository=tmp_path))
-    assert report.problems == []
+    assert of_the_server(report) == []
     assert repository.versions("digits") == [1, 2, 3, 4]
     assert [swap.version for swap in report.swaps] == [2, 3, 4]
     assert all(swap.first_answer_s is not None for swap in report.swaps)
@@ -127,7 +128,7 @@ print('published', version)
     report = report_of(
         lambda request: Answer(version=counter.read_text()), replace(SWAP, swaps=2, swap_command=command)
     )
-    assert report.problems == []
+    assert of_the_server(report) == []
     assert [swap.version for swap in report.swaps] == [2, 3]
 
 
@@ -137,7 +138,7 @@ def test_a_command_that_names_no_version_swaps_to_the_first_that_is_newer(tmp_pa
     report = report_of(
         lambda request: Answer(version="9" if flag.exists() else "4"), replace(SWAP, swaps=1, swap_command=command)
     )
-    assert report.problems == []
+    assert of_the_server(report) == []
     assert [swap.version for swap in report.swaps] == [9]
 
 
@@ -145,7 +146,7 @@ def test_a_version_that_never_answers_is_a_failure_and_ends_the_swapping(tmp_pat
     repository = published(tmp_path)
     report = report_of(lambda request: Answer(), replace(SWAP, repository=tmp_path, patience_s=0.3))
     assert [swap.first_answer_s for swap in report.swaps] == [None]
-    assert report.problems == [
+    assert of_the_server(report) == [
         "only 1 of 3 versions were published",
         "published, but never answered: version 2",
     ]
@@ -163,7 +164,7 @@ def test_a_connection_that_goes_back_to_an_older_version_is_a_failure(tmp_path: 
     assert report.regressions
     assert all(back.newer == back.older + 1 for back in report.regressions)
     assert not report.passed
-    assert "older version after a newer one" in report.problems[-1]
+    assert "older version after a newer one" in of_the_server(report)[-1]
 
 
 def test_a_swap_under_a_closed_loop_is_seen_too(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_a_swap_under_a_closed_loop_is_seen_too(tmp_path: Path) -> None:
 
     options = replace(SWAP, repository=tmp_path, swaps=1, rate=None, connections=2)
     report = report_of(unhurried, options)
-    assert report.problems == []
+    assert of_the_server(report) == []
     assert [swap.version for swap in report.swaps] == [2]
 
 
