@@ -16,6 +16,7 @@ from time import monotonic
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, Superseded
 from server.serving.batch import Answer, BatchResult, Entry, Key, Outcome, Part, join
+from server.serving.durations import spoken
 from server.serving.pace import Pace
 from server.serving.sizing import efficient_rows
 
@@ -152,7 +153,7 @@ class Batcher:
         wait_s = self._pace.wait_s(queued)
         if now + wait_s > entry.deadline:
             raise Overloaded(
-                f"{self._subject}: {queued} rows are queued, about {wait_s:.3g} s, and the deadline is sooner", wait_s
+                f"{self._subject}: {queued} rows are queued, about {spoken(wait_s)}, and the deadline is sooner", wait_s
             )
 
     def _full(self, rows: int, room: int) -> Overloaded:
@@ -263,9 +264,13 @@ class Batcher:
         return False
 
     def _late(self, entry: Entry, now: float) -> DeadlineExceeded:
-        waited, allowed = now - entry.arrived, max(0.0, entry.deadline - entry.arrived)
+        waited, allowed = now - entry.arrived, entry.deadline - entry.arrived
+        if allowed <= 0:
+            return DeadlineExceeded(
+                f"{self._subject}: the request's deadline had passed before it was queued; timeouts are in microseconds"
+            )
         return DeadlineExceeded(
-            f"{self._subject}: the request waited {waited:.3f} s in the queue, its deadline was {allowed:.3f} s"
+            f"{self._subject}: the request waited {spoken(waited)} in the queue, its deadline was {spoken(allowed)}"
         )
 
     def _start(self, parts: list[Part]) -> bool:

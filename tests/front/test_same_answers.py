@@ -62,6 +62,11 @@ REQUESTS: dict[str, bytes] = {
     "wrong method": sent(b"", INFER, "DELETE"),
     "no JSON": sent(b"{", INFER),
     "empty": sent(b"", INFER),
+    "a missing number": sent(X.replace(b"0.1", b"null")),
+    "NaN": sent(X.replace(b"0.1", b"NaN")),
+    "a byte order mark": sent(b"\xef\xbb\xbf" + X),
+    "a tensor alone": sent(BINARY[-4:], inference_header_content_length="0"),
+    "nulls": sent(b'{"id":null,"parameters":null,"outputs":null,' + X[1:]),
     "wrong shape": sent(X.replace(b"[2, 1]", b"[1, 2]")),
     "wrong input": sent(X.replace(b'"x"', b'"y"')),
     "wrong media": sent(X, content_type="text/csv"),
@@ -130,6 +135,16 @@ def test_the_bytes_of_an_answer_are_those_of_one_process(
     alone, fronts = (answer(server, REQUESTS[name]) for server in servers)
     assert fronts == alone
     assert re.match(rb"HTTP/1\.1 \d{3} ", alone)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["alone", "fronts"])
+def test_a_deadline_of_a_microsecond_is_told_as_such(servers: tuple[ServerProcess, ServerProcess], place: int) -> None:
+    told = answer(servers[place], sent(b'{"parameters":{"timeout":1},' + X[1:]))
+    assert told.startswith(b"HTTP/1.1 504 ")
+    assert (
+        b"had passed before it was queued; timeouts are in microseconds" in told or "deadline was 1 µs".encode() in told
+    )
+    assert b"0.000" not in told
 
 
 def test_a_client_that_leaves_a_long_upload_harms_nobody(servers: tuple[ServerProcess, ServerProcess]) -> None:
