@@ -14,7 +14,7 @@ import numpy as np
 
 from exporter.arguments import UsageError, name_values
 from exporter.errors import BundleError
-from exporter.publishing import limits
+from exporter.publishing import joining, limits
 from exporter.publishing.classes import read_classes
 from exporter.publishing.publish import Published, publish
 from exporter.publishing.report import as_json, as_text
@@ -80,6 +80,7 @@ def _parser() -> Parser:
     parser.add_argument("--repository", default=os.environ.get("TUTTI_REPOSITORY", "models"), metavar="DIR",
                         help="model repository [models, or TUTTI_REPOSITORY]")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print what was published as JSON")
+    joining.add_arguments(parser)
     limits.add_arguments(parser)
     return parser
 
@@ -105,6 +106,9 @@ def _publish(arguments: argparse.Namespace) -> Published:
         description=arguments.description,
         batching=limits.batching_of(arguments),
         tolerance=limits.tolerance_of(arguments),
+        names=joining.names_of(arguments, paths),
+        constants=joining.constants_of(arguments, paths),
+        sent=joining.sent_of(arguments, paths),
         missing=arguments.missing,
     )
     return publish(

@@ -38,7 +38,7 @@ def declared(
     notes: list[str] = []
     wrong: list[str] = []
     for entry in inputs:
-        takers = [one for one in members if any(each.name == entry.name for each in one.file.inputs)]
+        takers = [one for one in members if any(one.file.source(each.name) == entry.name for each in one.file.inputs)]
         if wish == "refuse" or not entry.datatype.startswith("FP"):
             found.append(entry)
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -41,6 +41,8 @@ class ModelFile:
     """Input of the graph → input of the ensemble, where the names differ."""
     adapters: tuple[str, ...] = ()
     """What was put into the graph so that it takes the ensemble's inputs, in words."""
+    original: tuple[ModelFile, Mapping[str, Callable[[Array], Array]]] | None = None
+    """The file before there were adapters, and what each of them does, in numpy, by the input that it stands before."""
     rows: int | None = None
     """The file takes exactly so many rows, and is run in slices of them."""
     batch_rows: int = 64

@@ -12,18 +12,23 @@ from exporter import bundle
 from exporter.bundle import Bundle, Part
 from exporter.errors import BundleError
 from exporter.publishing import missing, rows
+from exporter.publishing.adapters import checked
 from exporter.publishing.answers import Given, given, renormalised
 from exporter.publishing.assembly import manifest_of
 from exporter.publishing.batches import freed
+from exporter.publishing.constants import bound
 from exporter.publishing.dense import batch_that_fits, rows_that_fit
-from exporter.publishing.inputs import fixed_rows, inputs_of, is_picture
+from exporter.publishing.inputs import fixed_rows, is_picture, wired
 from exporter.publishing.meaning import Seen, decide
 from exporter.publishing.model_file import ModelFile, ModelFileError
 from exporter.publishing.neighbours import independent
+from exporter.publishing.sent import Sent
 from exporter.publishing.tolerance import Tolerance
 from exporter.publishing.wishes import Wishes
 from model_repo import Batching, Manifest, Repository
 from server.runtime.datatypes import Array
+
+_NOT_ONE = "the members do not make one ensemble"
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,11 @@ def publish(
 
 def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Path | None = None) -> Assembled:
     """The files as members of one ensemble, run on golden rows from `golden` or drawn ones. Raises BundleError."""
-    files = _each(files, lambda file: replace(file, batch_rows=wishes.batching.max_batch_rows, rows=fixed_rows(file)))
-    inputs = inputs_of(files)
+    files = _each(files, lambda file: _prepared(file, wishes))
+    plugged = wired(files, wishes.names, {file.name: _adapts(file, wishes) for file in files})
+    inputs = plugged.inputs
     feeds = rows.drawn(inputs) if golden is None else rows.read(golden, inputs)
-    files = _each(files, lambda file: freed(file, feeds))
+    files = _each(plugged.files, lambda file: freed(checked(file, feeds), feeds))
     members, naming = given(files, wishes, feeds)
     dense = wishes.task == "dense"
     seen = {one.file.name: (one.classwise if dense else one).seen for one in members}
@@ -97,9 +103,8 @@ def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Pat
     draft = manifest_of(name, inputs, members, naming, meaning, wishes)
     changed = [f"member '{one.file.name}': {note}" for one in members for note in one.file.notes]
     told = naming.notes if draft.classes else ()
-    return Assembled(
-        feeds, members, draft, seen, wishes.tolerance, beyond, (*changed, *told, *meaning.notes, *gaps, *warned, *fewer)
-    )
+    notes = (*plugged.notes, *changed, *told, *meaning.notes, *gaps, *warned, *fewer)
+    return Assembled(feeds, members, draft, seen, wishes.tolerance, beyond, notes)
 
 
 def bundled(found: Assembled) -> Bundle:
@@ -149,7 +154,30 @@ def _renormalised(one: Given, feeds: Mapping[str, Array]) -> Given:
     try:
         return renormalised(one, feeds)
     except ModelFileError as error:
-        raise BundleError("the members do not make one ensemble", [f"member '{one.file.name}': {error}"]) from error
+        raise BundleError(_NOT_ONE, [f"member '{one.file.name}': {error}"]) from error
+
+
+def _prepared(file: ModelFile, wishes: Wishes) -> ModelFile:
+    """The file with its constants, in the batches of the ensemble, and in its own size where it has one."""
+    for tensor, value in wishes.constants.get(file.name, {}).items():
+        file = bound(file, tensor, value)
+    return replace(file, batch_rows=wishes.batching.max_batch_rows, rows=fixed_rows(file))
+
+
+def _adapts(file: ModelFile, wishes: Wishes) -> dict[str, Sent]:
+    """Input → what is sent for it; the only input, or the only pictures, where nobody says which."""
+    found: dict[str, Sent] = {}
+    inputs = [entry.name for entry in file.inputs]
+    pictures = [entry.name for entry in file.inputs if len(entry.shape) == 4]
+    for tensor, sent in wishes.sent.get(file.name, {}).items():
+        lone = inputs if len(inputs) == 1 else pictures
+        name = tensor or (lone[0] if len(lone) == 1 else "")
+        if name not in inputs:
+            listed = ", ".join(map(repr, inputs))
+            problem = f"has no input '{name}'" if name else f"--adapt {file.name}:TENSOR:… must say which input"
+            raise BundleError(_NOT_ONE, [f"member '{file.name}': {problem}, its inputs are {listed}"])
+        found[name] = sent
+    return found
 
 
 def _each(files: Sequence[ModelFile], work: Callable[[ModelFile], ModelFile]) -> list[ModelFile]:
@@ -162,7 +190,7 @@ def _each(files: Sequence[ModelFile], work: Callable[[ModelFile], ModelFile]) ->
         except ModelFileError as error:
             wrong.append(f"member '{file.name}': {error}")
     if wrong:
-        raise BundleError("the members do not make one ensemble", wrong)
+        raise BundleError(_NOT_ONE, wrong)
     return made
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from numpy.typing import NDArray
+
+from exporter.publishing.sent import Sent
 from exporter.publishing.tolerance import Tolerance
 from model_repo import Batching, Concatenate, Fusion, Geometric, Mean, Median, ReciprocalRank, Vote, Weighted
 from model_repo.manifest import Kind, Task
@@ -38,4 +41,10 @@ class Wishes:
     description: str = ""
     batching: Batching = Batching()  # noqa: RUF009 - frozen
     tolerance: Tolerance = Tolerance()  # noqa: RUF009 - frozen
+    names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Member → input of its graph → input of the ensemble."""
+    constants: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    """Member → input of its graph → the value that it has for all rows."""
+    sent: Mapping[str, Mapping[str, Sent]] = field(default_factory=dict)
+    """Member → input of its graph, "" for the only one → what clients send for it."""
     missing: Literal["nan", "refuse"] | None = None

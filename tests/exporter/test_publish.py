@@ -155,7 +155,7 @@ def test_publishing_again_makes_the_next_version(files: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("members", "words", "messages"),
     [
-        ("soft wide", [], ["input 'x': member 'soft' takes [n, 4], member 'wide' [n, 5]"]),
+        ("soft wide", [], ["input 'x': member 'soft' takes FP32 [n, 4], member 'wide' takes FP32 [n, 5]"]),
         ("soft two", [], ["member 'two' gives 2 columns, there are 3 classes"]),
         ("soft nan", [], ["member 'nan': its output 'y' has NaN or infinite values on sample rows"]),
         ("soft garbage missing", [], ["member 'garbage': ", "member 'missing': ", "No such file"]),
