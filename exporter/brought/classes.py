@@ -6,34 +6,9 @@ digits: accuracy 0.9870 → 0.9878, log-loss 0.131 → 0.235).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-
-from onnx import ModelProto, NodeProto
+from collections.abc import Iterable, Sequence
 
 from exporter.errors import BundleError
-
-_NAMED = ("classlabels_strings", "classlabels_int64s", "classlabels_ints", "cats_strings", "cats_int64s")
-"""Attributes of `ai.onnx.ml` classifiers and of ZipMap that hold the labels in the order of the columns."""
-
-
-def stated(model: ModelProto) -> tuple[str, ...] | None:
-    """The labels in the order of the columns, where the graph's classifier says them; None where it does not.
-
-    What two classifiers inside of one graph say differently is nobody's order.
-    """
-    zipped = {labels for node in model.graph.node if node.op_type == "ZipMap" for labels in _labels(node)}
-    found = zipped or {
-        labels for node in model.graph.node if node.op_type.endswith("Classifier") for labels in _labels(node)
-    }
-    return found.pop() if len(found) == 1 else None
-
-
-def _labels(node: NodeProto) -> Iterator[tuple[str, ...]]:
-    for attribute in node.attribute:
-        if attribute.name in _NAMED and attribute.strings:
-            yield tuple(label.decode() for label in attribute.strings)
-        elif attribute.name in _NAMED and attribute.ints:
-            yield tuple(str(label) for label in attribute.ints)
 
 
 def in_order(labels: Iterable[object], classes: Sequence[str], member: str) -> tuple[str, ...]:
@@ -55,13 +30,12 @@ def in_order(labels: Iterable[object], classes: Sequence[str], member: str) -> t
 
 
 def agreed(
-    given: Sequence[str] | None, model: ModelProto, classes: Sequence[str], member: str
+    given: Sequence[str] | None, labels: Sequence[str] | None, classes: Sequence[str], member: str
 ) -> tuple[str, ...] | None:
-    """The member's order from what its graph states and what the user says; None where neither says anything.
+    """The member's order from the `labels` that its graph states and what the user says; None where neither does.
 
     Raises BundleError where the two differ.
     """
-    labels = stated(model)
     own = None if labels is None else in_order(labels, classes, member)
     said = None if given is None else in_order(given, classes, member)
     if own is not None and said is not None and own != said:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from exporter.brought.classes import agreed
@@ -16,10 +15,14 @@ from exporter.bundle import NO_DIGEST, Part
 from exporter.data.dataset import Array
 from exporter.errors import BundleError
 from exporter.inference import batches
+from exporter.publishing.answers import Given, given, renormalised
+from exporter.publishing.meaning import decide
 from exporter.publishing.model_file import ModelFile, ModelFileError
+from exporter.publishing.naming import Naming
+from exporter.publishing.wishes import RULES, Wishes
 from exporter.reporting.latency import latency_ms
 from model_repo import Input, Member
-from model_repo.manifest import Kind
+from model_repo.manifest import Kind, Task
 from server.runtime.datatypes import DATATYPES
 from server.runtime.sessions import Model, RunError, Session, SessionError, SessionKey
 
@@ -120,22 +123,39 @@ def from_file(name: str, path: Path, wiring: Wiring, said: Said, sample: Mapping
     """
     try:
         file = ModelFile.read(name, path)
-        output = file.output(said.output)
     except ModelFileError as error:
         raise BundleError(f"member {name!r}", [str(error)]) from error
     inputs = _inputs(file, wiring, said)
-    classes = _classes(file, wiring, said)
+    one, kind = _answers(file, wiring, said, {own.name: sample[inputs.get(own.name, own.name)] for own in file.inputs})
+    classes = _classes(one, wiring, said)
     entry = Member(
-        name=name, file=f"members/{name}.onnx", sha256=NO_DIGEST, bytes=0, output=output.name, kind="value",
+        name=name, file=f"members/{name}.onnx", sha256=NO_DIGEST, bytes=0, output=one.output.name, kind=kind,
         inputs=inputs, classes=None if classes == wiring.classes else classes, family=said.family,
     )  # fmt: skip
-    unsure = Brought(Part(entry, bytes(file.model.data), file.weights), file.session, wiring.classes)
-    kind = said.kind or _kind(unsure.raw(sample), wiring)
-    from msgspec.structs import replace
-
-    found = Brought(Part(replace(entry, kind=kind), bytes(file.model.data), file.weights), file.session, wiring.classes)
+    part = Part(entry, bytes(one.file.model.data), one.file.weights)
+    found = Brought(part, one.file.session, wiring.classes)
     _check(found, sample)
     return found
+
+
+def _answers(file: ModelFile, wiring: Wiring, said: Said, feeds: Mapping[str, Array]) -> tuple[Given, Kind]:
+    """The member's output on sample rows and what it means, by the rules that `tutti publish` has."""
+    task: Task = "classification" if wiring.classes else "regression"
+    kinds = {} if said.kind is None else {file.name: said.kind}
+    outputs = {} if said.output is None else {file.name: said.output}
+    try:
+        (one,), _ = given([file], Wishes(RULES["mean"], task=task, kinds=kinds, outputs=outputs), feeds)
+    except BundleError as error:
+        problems = [each.removeprefix(f"member '{file.name}': ") for each in error.problems]
+        raise BundleError(f"member {file.name!r}", problems) from error
+    meaning = decide({file.name: one.seen}, Naming(wiring.classes or None), task, kinds)
+    if meaning.problems:
+        raise BundleError(f"member {file.name!r}", meaning.problems)
+    try:
+        one = renormalised(one, feeds) if meaning.renormalised else one
+    except ModelFileError as error:
+        raise BundleError(f"member {file.name!r}", [str(error)]) from error
+    return one, meaning.kinds[file.name]
 
 
 def _inputs(file: ModelFile, wiring: Wiring, said: Said) -> dict[str, str]:
@@ -161,25 +181,15 @@ def _inputs(file: ModelFile, wiring: Wiring, said: Said) -> dict[str, str]:
     return wired
 
 
-def _classes(file: ModelFile, wiring: Wiring, said: Said) -> tuple[str, ...]:
+def _classes(one: Given, wiring: Wiring, said: Said) -> tuple[str, ...]:
     if not wiring.classes:
         return ()
-    model = onnx.load_from_string(bytes(file.model.data))
-    order = agreed(said.classes, model, wiring.classes, file.name)
+    labels = None if one.stated is None else one.stated.names
+    order = agreed(said.classes, labels, wiring.classes, one.file.name)
     if order is None and not said.ordered:
         problem = "its graph does not say which column is which class: say it, in the order of its columns"
-        raise BundleError(f"member {file.name!r}", [problem])
+        raise BundleError(f"member {one.file.name!r}", [problem])
     return order or wiring.classes
-
-
-def _kind(values: NDArray[np.float32], wiring: Wiring) -> Kind:
-    """Probabilities where every sample row is a distribution, otherwise logits; values where there are no classes."""
-    if not wiring.classes:
-        return "value"
-    table = values.reshape(len(values), -1).astype(np.float64)
-    within = bool(((table >= -1e-6) & (table <= 1 + 1e-6)).all())
-    whole = table.shape[1] == 1 or bool((np.abs(table.sum(axis=1) - 1) <= SUM_TOLERANCE).all())
-    return "probabilities" if within and whole else "logits"
 
 
 def _check(member: Brought, sample: Mapping[str, Array]) -> None:
