@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from math import prod
 
 import numpy as np
 from onnx import ModelProto, helper
@@ -100,9 +99,10 @@ def positions(outputs: Mapping[str, TensorInfo], values: Mapping[str, Array]) ->
 
 def rows_that_fit(values: Sequence[Array]) -> int:
     """How many golden rows of such answers are stored, at least 1."""
-    return max(1, MOST_STORED // (sum(array[0].size for array in values) + values[0][0].size))
+    sizes = [int(array[0].size) for array in values]
+    return max(1, MOST_STORED // (sum(sizes) + sizes[0]))
 
 
 def batch_that_fits(values: Sequence[Array]) -> int:
     """How many rows are fused at once, at least 1."""
-    return max(1, MOST_AT_ONCE // sum(prod(array.shape[1:]) for array in values))
+    return max(1, MOST_AT_ONCE // sum(int(array[0].size) for array in values))
