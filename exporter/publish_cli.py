@@ -72,6 +72,10 @@ def _parser() -> Parser:
                         help=f"what a member gives: {', '.join(get_args(Kind))} [found by running it]")  # fmt: skip
     parser.add_argument("--output", action="append", default=[], metavar="NAME=TENSOR",
                         help="the output of a member that is fused [its only one of floats]")  # fmt: skip
+    parser.add_argument("--tokenizer", action="append", default=[], metavar="NAME=FILE",
+                        help="a member's tokenizer.json: texts become its token ids and masks")  # fmt: skip
+    parser.add_argument("--max-tokens", type=int, metavar="N",
+                        help="tokens of a text that are looked at [the tokenizer's truncation, else 512]")  # fmt: skip
     parser.add_argument("--missing", choices=("nan", "refuse"),
                         help="whether JSON may have null or NaN [nan where every member has a way]")  # fmt: skip
     parser.add_argument("--quorum", type=int, metavar="N", help="fewest members that may answer [half, rounded up]")
@@ -102,6 +106,8 @@ def _publish(arguments: argparse.Namespace) -> Published:
         thresholds=_thresholds(arguments.thresholds),
         kinds=_kinds(arguments.kind, paths),
         outputs=_of_members("--output", arguments.output, paths),
+        tokenizers={name: Path(file) for name, file in _of_members("--tokenizer", arguments.tokenizer, paths).items()},
+        max_tokens=arguments.max_tokens,
         quorum=arguments.quorum,
         description=arguments.description,
         batching=limits.batching_of(arguments),
@@ -131,6 +137,10 @@ def _require_effect(arguments: argparse.Namespace, members: int) -> None:
         raise UsageError("--weights: there is one member, so a weight would change nothing")
     if arguments.fusion == "weighted" and arguments.weights is None:
         raise UsageError("--fusion weighted: without --weights W,W,… it is the plain mean")
+    if arguments.max_tokens is not None and not arguments.tokenizer:
+        raise UsageError("--max-tokens: without --tokenizer NAME=FILE no text is cut into tokens")
+    if arguments.max_tokens is not None and not 1 <= arguments.max_tokens <= 65536:
+        raise UsageError(f"--max-tokens: {arguments.max_tokens} given, expected 1 to 65536")
     if arguments.thresholds is not None and arguments.task != "multilabel":
         raise UsageError("--thresholds: only --task multilabel has labels that hold from a probability on")
     if arguments.classes is not None and arguments.task in CLASSLESS:

@@ -14,7 +14,7 @@ from exporter.publishing.dense import positions
 from exporter.publishing.meaning import Meaning
 from exporter.publishing.naming import Naming
 from exporter.publishing.wishes import Wishes
-from model_repo import Concatenate, Input, Manifest, Member, problems
+from model_repo import Concatenate, Input, Manifest, Member, Tokenizer, problems
 from model_repo.manifest import Task
 from model_repo.rules import CLASSLESS
 from server.runtime.signature import Signature
@@ -22,7 +22,13 @@ from server.runtime.signature import problems as signature_problems
 
 
 def manifest_of(
-    name: str, inputs: Sequence[Input], members: Sequence[Given], naming: Naming, meaning: Meaning, wishes: Wishes
+    name: str,
+    inputs: Sequence[Input],
+    members: Sequence[Given],
+    naming: Naming,
+    meaning: Meaning,
+    wishes: Wishes,
+    tokenizers: tuple[Tokenizer, ...] = (),
 ) -> Manifest:
     """The manifest without digests, golden rows and number, valid in itself and for the files.
 
@@ -40,6 +46,7 @@ def manifest_of(
         draft(name, task, classes, inputs, entries, wishes.fusion),
         quorum=wishes.quorum or (len(members) if joined else -(-len(members) // 2)),
         description=wishes.description,
+        tokenizers=tokenizers,
         batching=wishes.batching,
         thresholds=wishes.thresholds * len(classes) if len(wishes.thresholds) == 1 else wishes.thresholds,
         value_shape=_shape_of_values(task, members, joined),

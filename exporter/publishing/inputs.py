@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.errors import BundleError
@@ -78,13 +78,19 @@ def wired(
     files: Sequence[ModelFile],
     names: Mapping[str, Mapping[str, str]],
     sent: Mapping[str, Mapping[str, Sent]],
+    derived: Collection[str] = (),
 ) -> Wired:
     """The members with one input of the ensemble for each name that they take, or that `names` says they take.
 
     `names` and `sent`: member → input of its graph → the ensemble's, and what arrives for it. Lone inputs of equal
-    type and shape are one. Raises BundleError with every disagreement.
+    type and shape are one. What they take of `derived` a tokenizer makes. Raises BundleError with every disagreement.
     """
-    plugs = [_Plug(file, own, sent.get(file.name, {}).get(own.name, Sent())) for file in files for own in file.inputs]
+    plugs = [
+        _Plug(file, own, sent.get(file.name, {}).get(own.name, Sent()))
+        for file in files
+        for own in file.inputs
+        if file.source(own.name) not in derived
+    ]
     wrong = [
         f"member '{plug.file.name}': its input '{plug.own.name}' is {plug.own.type}, which is not served"
         for plug in plugs

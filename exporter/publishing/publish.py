@@ -10,6 +10,7 @@ import msgspec
 
 from exporter import bundle
 from exporter.bundle import Bundle, Part
+from exporter.data.dataset import TokenizerFile
 from exporter.errors import BundleError
 from exporter.publishing import missing, rows
 from exporter.publishing.adapters import checked
@@ -23,6 +24,7 @@ from exporter.publishing.meaning import Seen, decide
 from exporter.publishing.model_file import ModelFile, ModelFileError
 from exporter.publishing.neighbours import independent
 from exporter.publishing.sent import Sent
+from exporter.publishing.texts import tokenized
 from exporter.publishing.tolerance import Tolerance
 from exporter.publishing.wishes import Wishes
 from model_repo import Batching, Manifest, Repository
@@ -45,6 +47,7 @@ class Assembled:
     """By how much golden rows of members in 8 bits may differ more."""
     notes: tuple[str, ...]
     """What was done to the members and how they were understood; what begins with `guess: ` nobody said."""
+    tokenizers: tuple[TokenizerFile, ...] = ()
 
     @property
     def row(self) -> dict[str, Array]:
@@ -84,9 +87,11 @@ def publish(
 def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Path | None = None) -> Assembled:
     """The files as members of one ensemble, run on golden rows from `golden` or drawn ones. Raises BundleError."""
     files = _each(files, lambda file: _prepared(file, wishes))
-    plugged = wired(files, wishes.names, {file.name: _adapts(file, wishes) for file in files})
-    inputs = plugged.inputs
-    feeds = rows.drawn(inputs) if golden is None else rows.read(golden, inputs)
+    files, texts = tokenized(files, wishes.tokenizers, wishes.max_tokens)
+    plugged = wired(files, wishes.names, {file.name: _adapts(file, wishes) for file in files}, texts.tensors)
+    inputs = texts.inputs(plugged.inputs)
+    rows_of = texts.drawn(rows.drawn(inputs)) if golden is None else rows.read(golden, inputs)
+    feeds = texts(rows_of)
     files = _each(plugged.files, lambda file: freed(checked(file, feeds), feeds))
     members, naming = given(files, wishes, feeds)
     dense = wishes.task == "dense"
@@ -96,15 +101,17 @@ def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Pat
         raise BundleError("what the members give can be read in several ways", meaning.problems)
     members = [_renormalised(one, feeds) if one.file.name in meaning.renormalised else one for one in members]
     warned, beyond = independent(members, feeds, wishes.tolerance)
+    texts.require_no_padding(members, rows_of, wishes.tolerance)
     inputs, gaps = missing.declared(inputs, members, feeds, wishes.missing)
     fewer: list[str] = []
     if dense:
         feeds, members, wishes, fewer = _fitting(feeds, members, wishes)
-    draft = manifest_of(name, inputs, members, naming, meaning, wishes)
+    draft = manifest_of(name, inputs, members, naming, meaning, wishes, texts.entries)
     changed = [f"member '{one.file.name}': {note}" for one in members for note in one.file.notes]
     told = naming.notes if draft.classes else ()
     notes = (*plugged.notes, *changed, *told, *meaning.notes, *gaps, *warned, *fewer)
-    return Assembled(feeds, members, draft, seen, wishes.tolerance, beyond, notes)
+    asked = {entry.name: feeds[entry.name] for entry in inputs}
+    return Assembled(asked, members, draft, seen, wishes.tolerance, beyond, notes, texts.files)
 
 
 def bundled(found: Assembled) -> Bundle:
@@ -124,6 +131,7 @@ def bundled(found: Assembled) -> Bundle:
         thresholds=draft.thresholds,
         value_shape=draft.value_shape,
         positions=draft.positions,
+        tokenizers=found.tokenizers,
         golden=bundle.golden_rows(draft, [one.values for one in members], found.feeds),
         description=draft.description,
         batching=draft.batching,

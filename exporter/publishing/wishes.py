@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -37,6 +38,9 @@ class Wishes:
     """Multilabel: one for every label, or one for all."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
+    tokenizers: Mapping[str, Path] = field(default_factory=dict)
+    """Member → the tokenizer.json that makes its token ids of texts."""
+    max_tokens: int | None = None
     quorum: int | None = None
     description: str = ""
     batching: Batching = Batching()  # noqa: RUF009 - frozen
