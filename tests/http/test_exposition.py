@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ ENSEMBLES, MEMBERS = 300, ("cnn", "rnn", "rf")
 IDLE_LINES = 15_000
 """What 300 ensembles of three members that nobody asks may cost a scrape."""
 PAUSE_S = 0.025
-"""How long a request may wait for a scrape beside it."""
+"""How long a request may wait for a scrape beside it; here of processor time, whatever else the machine does."""
 OPEN = "application/openmetrics-text; version=1.0.0"
 
 
@@ -73,13 +73,12 @@ def test_the_loop_serves_others_while_a_scrape_is_written() -> None:
         waits = []
         scrape = asyncio.create_task(exposition(metrics, ""))
         while not scrape.done():
-            began = perf_counter()
+            began = thread_time()
             await asyncio.sleep(0)
-            waits.append(perf_counter() - began)
+            waits.append(thread_time() - began)
         return waits, len(scrape.result()[0])
 
     waits, size = asyncio.run(both())
     assert size > 1_000_000
     assert len(waits) > 300
-    # The worst of hundreds, on a machine that does other things too.
-    assert sorted(waits)[-3] < PAUSE_S
+    assert max(waits) < PAUSE_S
