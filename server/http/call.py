@@ -42,8 +42,10 @@ class Call:
     """Of a plain body with a binary part, the length of its JSON."""
 
 
-V2_MEDIA = frozenset({None, "", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"})
-"""Content types of an infer body: tritonclient sends none or octet-stream, `curl -d` says that it sends a form."""
+JSON_MEDIA = frozenset({"", "application/json", "text/json", "application/x-www-form-urlencoded"})
+"""Content types that may be JSON: `curl -d` says that it sends a form, older clients of Java text/json."""
+V2_MEDIA = JSON_MEDIA | {None, "application/octet-stream"}
+"""Content types of an infer body: tritonclient sends none or octet-stream."""
 
 _FIELDS = {
     b"content-type": "content_type",

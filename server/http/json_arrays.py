@@ -103,7 +103,7 @@ def _with_missing(
     if not allowed:
         raise MalformedRequest(
             f"{path}: {_first_missing(found)} given, expected a number; "
-            "the ensemble does not say that this input takes missing ones"
+            "the ensemble does not say that this input takes missing ones (tutti publish --missing nan)"
         ) from error
     return found
 

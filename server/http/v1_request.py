@@ -9,6 +9,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from server.errors import InvalidTensor, MalformedRequest, TooLarge, UnsupportedMedia
 from server.http import images
+from server.http.call import JSON_MEDIA
 from server.http.errors import shown
 from server.http.json_arrays import array_of, decode, first_value
 from server.http.limits import Limits
@@ -44,8 +45,7 @@ def decode_predict(body: bytes, content_type: str | None, signature: Signature, 
         return _request(image_row(body, media, signature, limits), "rows", signature)
     if media == "text/plain":
         return _request(text_row(body, parameters, signature, limits), "rows", signature)
-    # TensorFlow Serving does not look at the type, and `curl -d` says that it sends a form.
-    if media not in ("application/json", "application/x-www-form-urlencoded"):
+    if media not in JSON_MEDIA:  # TensorFlow Serving does not look at the type
         raise UnsupportedMedia(
             f"Content-Type: {shown(media)} given, expected application/json, image/png, image/jpeg or text/plain"
         )

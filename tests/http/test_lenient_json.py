@@ -186,6 +186,13 @@ def test_base64_of_either_alphabet_wrapped_or_unpadded_is_read(way: Way) -> None
 
 
 @BOTH
+@pytest.mark.parametrize("media", ["text/json", "Text/JSON; charset=utf-8", "application/json;charset=UTF-8"])
+def test_json_has_several_names(media: str, way: Way) -> None:
+    assert answer({"inputs": [tensor()]}, "digits", way, content_type=media).status == 200
+    assert predict({"instances": [[[0.5] * 8] * 8]}, "digits", way, content_type=media).status == 200
+
+
+@BOTH
 def test_plain_numbers_are_rows_of_one(way: Way) -> None:
     for rows in ([0.5, 1.5], [[0.5], [1.5]]):
         asked = {"inputs": {"x": [[1, 2, 3]] * 2, "one": rows}}

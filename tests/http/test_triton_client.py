@@ -34,6 +34,20 @@ def expected(version: int = 2) -> dict[str, Any]:
     return softmax_model({"image": ROWS}, version)
 
 
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
+def test_missing_numbers_go_there_and_back(client: Any, binary: bool) -> None:
+    rows = np.array([[1.5, np.nan, 2], [np.nan, 0, -1]], np.float32)
+    ones = np.array([[np.nan], [3]], np.float32)
+    given = []
+    for name, array in (("x", rows), ("one", ones)):
+        one = triton.InferInput(name, list(array.shape), "FP32")
+        given.append(one.set_data_from_numpy(array, binary_data=binary))
+    wanted = [triton.InferRequestedOutput(name, binary_data=binary) for name in ("y", "z")]
+    answer = client.infer("gaps-FP32", given, outputs=wanted)
+    np.testing.assert_array_equal(answer.as_numpy("y"), rows)
+    np.testing.assert_array_equal(answer.as_numpy("z"), ones)
+
+
 def test_server_is_live_and_ready(client: Any) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
