@@ -73,7 +73,11 @@ def _parser() -> Parser:
     three.add_argument("--swaps", type=int, default=4, metavar="N", help="in that time [4]")
     four = benchmarks.add_parser("rows", parents=[common], help="many rows a request, beside onnxruntime alone")
     four.add_argument("--rows", type=int, default=32, metavar="N", help="a request [32]")
-    five = benchmarks.add_parser("beside", parents=[common], help="a second ensemble beside the first: idle latency")
+    five = benchmarks.add_parser("beside", parents=[common], help="a second ensemble beside the first: latency")
+    five.add_argument(
+        "--busy", type=int, default=0, metavar="C", help="connections that keep the second busy [0: idle]"
+    )
+    five.add_argument("--second", choices=("cnn", "mid"), default="cnn", help="cnn: ms, mid: 18 ms a row [cnn]")
     for short in (four, five):
         short.add_argument("--seconds", type=int, default=2, metavar="S", help="for each figure [2]")
         short.add_argument("--rounds", type=int, default=5, metavar="R", help="medians are given [5]")
@@ -152,11 +156,12 @@ def _rows(arguments: argparse.Namespace, folder: Path) -> None:
 
 def _beside(arguments: argparse.Namespace, folder: Path) -> None:
     found = beside.measure(
-        (build("tiny", folder / "tiny"), build("cnn", folder / "cnn")),
+        (build("tiny", folder / "tiny"), build(arguments.second, folder / arguments.second)),
         wrk.find(folder / "wrk"),
         folder,
         seconds=arguments.seconds,
         rounds=arguments.rounds,
+        busy=arguments.busy,
         arguments=shlex.split(arguments.tutti),
         tell=_tell,
     )

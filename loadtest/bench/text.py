@@ -117,13 +117,16 @@ def rows_text(result: ManyRows) -> str:
 
 
 def beside_text(result: Beside) -> str:
-    """The idle latency of an ensemble with and without another beside it."""
+    """The latency of an ensemble with and without another beside it."""
+    busy = f", {result.busy} connections to it ({number(result.busy_rps)} requests/s)" if result.busy else ""
     return "\n".join(
         [
             f"{result.machine.line()} (after it {result.load_after:.2f}).",
             "",
-            f"{result.first} alone        p50 {number(result.alone_p50_ms)} ms at one connection",
-            f"with {result.second} beside it  p50 {number(result.beside_p50_ms)} ms, {result.ratio:.2f}×",
+            f"{result.first} alone        p50 {number(result.alone_p50_ms)} ms, "
+            f"p99 {number(result.alone_p99_ms)} ms at one connection",
+            f"with {result.second} beside it  p50 {number(result.beside_p50_ms)} ms, {result.ratio:.2f}×; "
+            f"p99 {number(result.beside_p99_ms)} ms, {result.p99_ratio:.2f}×{busy}",
             "",
         ]
     )

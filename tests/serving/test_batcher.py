@@ -432,3 +432,44 @@ def test_rows_that_take_much_memory_are_bounded_by_it(monkeypatch: pytest.Monkey
             await asyncio.gather(*replies)
 
     run(scenario)
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_a_queue_that_is_always_full_does_not_hold_up_another_ensemble(inline: bool) -> None:
+    """Two batchers of one process, one with every lane busy and hundreds of rows behind them: the other is answered."""
+
+    async def scenario() -> None:
+        limits = Batching(max_batch_rows=8)
+        with ThreadPoolExecutor(32) as pool:  # the lanes' threads are shared by all
+            full = Bench(Doubler(), limits, lanes=2, seconds=lambda rows: 0.002, pool=pool)
+            other = Bench(Doubler(), limits, lanes=2, seconds=lambda rows: 0.0 if inline else 0.002, pool=pool)
+            full.model.gate.clear()
+            try:
+                waiting = [full.submit([float(i)]) for i in range(400)]
+                await turns()
+                assert full.batcher.statistics().busy_lanes == 2
+                for i in range(50):
+                    async with asyncio.timeout(1):
+                        assert values(await other.submit([float(i)])) == [2.0 * i]
+                assert full.batcher.statistics().queued_rows == 400 - 2 * 8
+            finally:
+                full.model.gate.set()
+            assert [values(await reply) for reply in waiting] == [[2.0 * i] for i in range(400)]
+
+    run(scenario)
+
+
+def test_two_ensembles_that_compute_on_the_loop_take_turns() -> None:
+    """One has always more to compute: the other's batch comes behind one of its batches, not behind its queue."""
+
+    async def scenario() -> None:
+        async with bench(max_batch_rows=8, inline=True) as full, bench(max_batch_rows=8, inline=True) as other:
+            waiting = [full.submit([float(i)]) for i in range(800)]
+            await turns(2)
+            before = len(full.model.batches)
+            assert values(await other.submit([1.0])) == [2.0]
+            assert len(full.model.batches) - before <= 3
+            assert full.batcher.statistics().queued_rows > 0
+            await asyncio.gather(*waiting)
+
+    run(scenario)

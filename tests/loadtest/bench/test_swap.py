@@ -51,3 +51,13 @@ def test_a_second_ensemble_beside_the_first_is_served_and_measured(tmp_path: Pat
     assert main(["beside", "--seconds", "1", "--rounds", "1", "--out", str(tmp_path)]) == 0
     found = msgspec.json.decode((tmp_path / "beside.json").read_bytes(), type=Beside)
     assert found.ratio == pytest.approx(found.beside_p50_ms / found.alone_p50_ms)
+    assert (found.busy, found.busy_rps) == (0, 0.0)
+
+
+def test_a_second_ensemble_that_is_saturated_is_measured_beside_the_first(tmp_path: Path) -> None:
+    command = ["beside", "--seconds", "2", "--rounds", "1", "--busy", "8", "--second", "mid", "--out", str(tmp_path)]
+    assert main(command) == 0
+    found = msgspec.json.decode((tmp_path / "beside.json").read_bytes(), type=Beside)
+    assert (found.second, found.busy) == ("mid", 8)
+    assert found.busy_rps > 0
+    assert found.p99_ratio == pytest.approx(found.beside_p99_ms / found.alone_p99_ms)
