@@ -12,12 +12,12 @@ import numpy as np
 from server.errors import LoadError
 from server.runtime.datatypes import Array, Feeds
 from server.runtime.golden import tiled
-from server.runtime.merge import MergeError, Part, merge
+from server.runtime.merge import MergeError, Part, inlined, merge
 from server.runtime.opening import Opening, merged_key
 from server.runtime.options import Layout, PlanName
 from server.runtime.plans import Merged, Parallel, Plan, Sequential, Slot
 from server.runtime.prediction import Execution
-from server.runtime.sessions import Model, RunError
+from server.runtime.sessions import Model, RunError, takes_buffers
 
 MAX_MERGED_BYTES = 256 * 2**20
 """Of all members together: the merged graph is a second copy of them, and large ones gain nothing by it."""
@@ -113,7 +113,8 @@ class Candidates:
         """Each file is read once, however many members share it."""
         models = {slot.session.key: slot.member for slot in reversed(self._slots)}
         read = {key: self._opening.model(member) for key, member in models.items()}
-        return merge([Part(s.member.name, read[s.session.key], s.feeds, s.member.output) for s in self._slots])
+        merged = merge([Part(s.member.name, read[s.session.key], s.feeds, s.member.output) for s in self._slots])
+        return merged if takes_buffers(name for name, _ in self._slots[0].session.key.providers) else inlined(merged)
 
 
 def _both(merged: Merged, known: Sequential, feeds: Feeds) -> tuple[list[Array], Execution]:

@@ -65,6 +65,16 @@ def merge(parts: Sequence[Part]) -> Model:
     return Model(data, external)
 
 
+def inlined(model: Model) -> Model:
+    """The merged model with all weights in its file. Raises MergeError, also beyond protobuf's 2 GB."""
+    whole = parse(bytes(model.data))
+    try:
+        embed(whole, model.external)
+        return Model(whole.SerializeToString())
+    except (ModelError, ValueError) as error:
+        raise MergeError(f"cannot be one file: {error}") from error
+
+
 def _groups(parts: Sequence[Part]) -> list[list[int]]:
     """The places of parts with the same model fed in the same way, in the order of each group's first."""
     groups: dict[object, list[int]] = {}

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,8 @@ from server.runtime.wire import OWN, SPLIT_FROM_BYTES, Buffer, WireError, split
 onnxruntime.set_default_logger_severity(4)
 
 CHUNK_BYTES = 8 << 20
+TAKE_BUFFERS = frozenset({CPU, "CUDAExecutionProvider"})
+"""Execution providers that run onnxruntime's own graph; others compile the file that they are given, weights inside."""
 
 Options = tuple[tuple[str, str], ...]
 
@@ -81,6 +83,12 @@ class Model:
             raise SessionError(f"is no ONNX file: its protobuf cannot be read ({error})") from error
         return Model(data, beside) if rest is None else Model(rest, {**beside, OWN: data})
 
+    def whole(self) -> Model:
+        """The same with its own weights in the file, as it was."""
+        beside = dict(self.external)
+        own = beside.pop(OWN, None)
+        return self if own is None else Model(own, beside)
+
     @property
     def bytes(self) -> int:
         """Size of the files."""
@@ -109,6 +117,11 @@ class SessionKey:
     def asked(self) -> tuple[Provider, ...]:
         """The providers asked for, in order of preference."""
         return tuple(Provider(name=name, options=dict(options)) for name, options in self.providers)
+
+
+def takes_buffers(providers: Iterable[str]) -> bool:
+    """Whether these providers may be given weights apart from the file."""
+    return TAKE_BUFFERS.issuperset(providers)
 
 
 def available_providers() -> tuple[str, ...]:
@@ -186,6 +199,7 @@ def _selected(asked: Sequence[Provider]) -> tuple[Provider, ...]:
 
 def _handle(model: Model, providers: Sequence[Provider], threads: int) -> Any:
     options = _session_options(threads)
+    model = model if takes_buffers(provider.name for provider in providers) else model.whole()
     if model.external:
         names = list(model.external)
         buffers = [model.external[name] for name in names]
@@ -211,10 +225,10 @@ def _source(data: Buffer) -> Iterator[bytes | str]:
 
     It copies `bytes` with the interpreter's lock held, a file without.
     """
-    if len(data) < SPLIT_FROM_BYTES or not hasattr(os, "memfd_create"):
+    descriptor = None if len(data) < SPLIT_FROM_BYTES else _memory_file()
+    if descriptor is None:
         yield bytes(data)
         return
-    descriptor = os.memfd_create("tutti-model")
     try:
         written = 0
         while written < len(data):
@@ -222,6 +236,18 @@ def _source(data: Buffer) -> Iterator[bytes | str]:
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
+
+
+def _memory_file() -> int | None:
+    """A file in memory that has a path; None where the system has none, or does not allow it."""
+    try:
+        descriptor = os.memfd_create("tutti-model")
+    except (AttributeError, OSError):
+        return None
+    if os.path.exists(f"/proc/self/fd/{descriptor}"):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _session_options(threads: int) -> Any:

@@ -12,8 +12,8 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from server.runtime.external import ModelError, locations, parse
-from server.runtime.merge import Part, merge
-from server.runtime.sessions import Model, SessionError
+from server.runtime.merge import Part, inlined, merge
+from server.runtime.sessions import Model, SessionError, takes_buffers
 from server.runtime.wire import CUT_FROM_BYTES, OWN, SPLIT_FROM_BYTES, WireError, bare, split
 from tests.repositories import opened
 
@@ -194,6 +194,25 @@ def test_large_members_are_merged_without_their_weights_and_equal_ones_once() ->
     given = session.run([entry.name for entry in session.outputs], {"x": X})
     for data, values in zip((one, other, deep(seed=2)), given, strict=True):
         np.testing.assert_allclose(values, opened(data).run(["y"], {"x": X})[0], rtol=1e-6, atol=1e-7)
+
+
+def test_providers_that_compile_files_get_the_weights_inside() -> None:
+    assert takes_buffers(["CUDAExecutionProvider", "CPUExecutionProvider"])
+    assert not takes_buffers(["TensorrtExecutionProvider", "CPUExecutionProvider"])
+    memory = in_memory(deep())
+    assert Model.of(memory, {"beside": b"x"}).whole() == Model(memory, {"beside": b"x"})
+    parts = [Part(f"m{k}", Model.of(in_memory(deep(seed=k))), {"x": "x"}, "y") for k in range(2)]
+    merged = merge(parts)
+    whole = inlined(merged)
+    assert (len(whole.data) > 2 * SPLIT_FROM_BYTES, whole.external) == (True, {})
+    names = [entry.name for entry in opened(whole).outputs]
+    for one, other in zip(opened(whole).run(names, {"x": X}), opened(merged).run(names, {"x": X}), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_files_in_memory_large_models_are_given_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.memfd_create")
+    np.testing.assert_array_equal(opened(deep()).run(["y"], {"x": X})[0].shape, (3, 3))
 
 
 def test_other_threads_run_while_a_large_model_is_looked_at_and_loaded() -> None:
