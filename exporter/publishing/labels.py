@@ -23,7 +23,7 @@ LABEL_ELEMENTS = (TensorProto.STRING, TensorProto.INT64, TensorProto.INT32, Tens
 """What a label may be."""
 METADATA = frozenset(
     ("classes", "class_names", "classnames", "class_labels", "labels", "label_names", "names", "target_names",
-     "id2label")
+     "id2label", "label2id", "idx_to_class", "class_to_idx", "categories", "vocab")
 )  # fmt: skip
 """Keys of `metadata_props` under which exporters write class names, in lower case."""
 

@@ -136,14 +136,14 @@ def several_targets(folder: Path) -> Expected:
     return Expected({"X": TEST}, {"value": model.predict(TEST)}, atol=1e-4, told=("is declared as [n, 2]",))
 
 
-def boosted(path: Path, target: NDArray[Any]) -> Any:
-    """A LightGBM classifier of the target, written by onnxmltools."""
+def boosted(path: Path, target: NDArray[Any], tensor: str = "X") -> Any:
+    """A LightGBM classifier of the target, written by onnxmltools with an input of that name."""
     import lightgbm
     from onnxmltools import convert_lightgbm
     from onnxmltools.convert.common.data_types import FloatTensorType
 
     model = lightgbm.LGBMClassifier(n_estimators=4, verbose=-1, deterministic=True, n_jobs=1).fit(X, target)
-    path.write_bytes(convert_lightgbm(model, initial_types=[("X", FloatTensorType([None, 4]))]).SerializeToString())
+    path.write_bytes(convert_lightgbm(model, initial_types=[(tensor, FloatTensorType([None, 4]))]).SerializeToString())
     return model
 
 

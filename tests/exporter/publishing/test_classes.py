@@ -48,6 +48,13 @@ def test_json_without_names_is_told(tmp_path: Path, name: str, content: str, exp
         read_classes(str(tmp_path / name))
 
 
+def test_a_pointer_to_a_file_is_no_list_of_three_classes(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
+    (tmp_path / "classes.txt").write_text(pointer, encoding="utf-8")
+    with pytest.raises(UsageError, match="is a pointer of Git LFS"):
+        read_classes(str(tmp_path / "classes.txt"))
+
+
 def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no list A,B,C and no readable text file"):
         read_classes(str(tmp_path / "nothing.txt"))
