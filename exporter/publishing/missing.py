@@ -45,7 +45,7 @@ def declared(
         failed = [one.file.name for one in takers if not _survives(one, entry.name, feeds)]
         if wish == "nan":
             wrong += [f"member '{name}' gives no finite answer where '{entry.name}' has NaN" for name in failed]
-        elif failed or not all(has_a_way(one.file.graph) for one in takers):
+        elif failed or not takers or not all(has_a_way(one.file.graph) for one in takers):
             found.append(entry)
             continue
         else:

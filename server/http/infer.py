@@ -22,7 +22,7 @@ from server.http.compression import OFF_LOOP_BYTES as COMPRESS_OFF_LOOP_BYTES
 from server.http.errors import Outcome, error_reply, internal_error_reply, row_of, shown
 from server.http.exchange import Exchange
 from server.http.images import MEDIA_TYPES
-from server.http.limits import OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Limits
+from server.http.limits import OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, OFF_LOOP_MISSING_BYTES, Limits
 from server.http.oip_request import decode_request, header_length_of
 from server.http.oip_response import encode_answer
 from server.http.reply import Reply
@@ -332,11 +332,20 @@ def _heavy_to_decode(call: Call, body: bytes, signature: Signature) -> bool:
     if len(body) > OFF_LOOP_BYTES:
         json_bytes = header_length_of(call.header_length, len(body)) if call.protocol == "v2" else None
         return json_bytes is None or json_bytes > OFF_LOOP_BYTES or _has_strings(signature)
+    if len(body) > OFF_LOOP_MISSING_BYTES and call.header_length is None and _has_gaps(body, signature):
+        return True
     if call.protocol == "v2":
         return False
     # An image of a few bytes can hold megapixels, as a body or as base64 in JSON.
     return any(i.image is not None for i in signature.inputs.values()) and (
         _media(call.content_type) in MEDIA_TYPES or b"b64" in body
+    )
+
+
+def _has_gaps(body: bytes, signature: Signature) -> bool:
+    """Whether numbers may be missing, and some of this JSON's are."""
+    return any(tensor.missing for tensor in signature.inputs.values()) and any(
+        word in body for word in (b"null", b"NaN", b"Infinity")
     )
 
 

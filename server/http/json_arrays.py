@@ -96,27 +96,21 @@ def _with_missing(
         if lenient.has_literals(raw):
             raise MalformedRequest(f"{path}: NaN or Infinity given, {kind.name} has none") from error
         raise error
-    try:
-        found: list[Any] = decode(_decoder("missing", depth), lenient.as_words(raw), field)
-    except MalformedRequest as other:
-        raise (other if lenient.has_literals(raw) else error) from None
-    if not allowed:
+    if allowed:
+        try:
+            found: list[Any] = decode(_decoder("missing", depth), lenient.as_words(raw), field)
+        except MalformedRequest as other:
+            raise (other if lenient.has_literals(raw) else error) from None
+        return found
+    word = (
+        "null" if str(error).endswith("got null") else lenient.word_at(raw) if str(error).endswith("got text") else ""
+    )
+    if word:
         raise MalformedRequest(
-            f"{path}: {_first_missing(found)} given, expected a number; "
+            f"{path}: {word} given, expected a number; "
             "the ensemble does not say that this input takes missing ones (tutti publish --missing nan)"
         ) from error
-    return found
-
-
-def _first_missing(values: list[Any]) -> str:
-    """The first null or word, as it was written; '' where there is none."""
-    for value in values:
-        if isinstance(value, list):
-            if found := _first_missing(value):
-                return found
-        elif not isinstance(value, float):
-            return value or "null"
-    return ""
+    raise error
 
 
 def decode(

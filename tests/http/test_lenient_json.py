@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from time import process_time
 from typing import Any, get_args
 
 import numpy as np
@@ -268,6 +269,17 @@ def test_what_python_writes_is_json_behind(value: Any) -> None:
         return
     found = json.loads(plain, parse_constant=lambda word: pytest.fail(f"{word} is left"))
     assert repr(_words(found)) == repr(json.loads(raw, parse_constant=str))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'"' * 250_000, b'"a"' * 80_000, b'"\\"' * 80_000, b'"' + b"\\" * 250_000, b"NaN," * 62_500, b"[" * 250_000],
+    ids=["quotes", "strings", "escapes", "backslashes", "literals", "brackets"],
+)
+def test_what_is_no_json_is_looked_at_again_in_little_time(body: bytes) -> None:
+    started = process_time()
+    as_json(body + b"NaN")
+    assert process_time() - started < 0.1
 
 
 def _words(value: Any) -> Any:

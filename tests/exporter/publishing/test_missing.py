@@ -20,12 +20,12 @@ from tests.e2e.process import serving
 W = np.random.default_rng(3).normal(size=(3, 2)).astype(np.float32)
 
 
-def built(nodes: list[NodeProto], constants: dict[str, np.ndarray]) -> bytes:
-    """float32 [n, 3] as x to the softmax of f W, f being what the nodes make of x."""
+def built(nodes: list[NodeProto], constants: dict[str, np.ndarray], name: str = "x") -> bytes:
+    """float32 [n, 3] as `name` to the softmax of f W, f being what the nodes make of x."""
     graph = helper.make_graph(
         [*nodes, helper.make_node("MatMul", ["f", "W"], ["z"]), helper.make_node("Softmax", ["z"], ["y"], axis=-1)],
         "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
         [numpy_helper.from_array(array, name) for name, array in {"W": W, **constants}.items()],
     )
@@ -34,10 +34,11 @@ def built(nodes: list[NodeProto], constants: dict[str, np.ndarray]) -> bytes:
     return data
 
 
-def asking() -> bytes:
+def asking(name: str = "x") -> bytes:
     """Half for every number that is missing."""
     half = {"half": np.array(0.5, np.float32)}
-    return built([helper.make_node("IsNaN", ["x"], ["m"]), helper.make_node("Where", ["m", "half", "x"], ["f"])], half)
+    nodes = [helper.make_node("IsNaN", [name], ["m"]), helper.make_node("Where", ["m", "half", name], ["f"])]
+    return built(nodes, half, name)
 
 
 def imputing(columns: list[float]) -> bytes:
