@@ -19,6 +19,8 @@ from server.runtime.datatypes import DATATYPES, FLOAT_TYPES, Array, TensorInfo
 from server.runtime.external import ModelError, locations, parse
 from server.runtime.sessions import Model, RunError, Session, SessionError, SessionKey
 
+NOT_RUN = "does not run on the golden rows"
+
 
 class ModelFileError(Exception):
     """The file is no model that can be served; one sentence without the member's name."""
@@ -125,7 +127,7 @@ class ModelFile:
             parts = [self._sliced(output, batch) for batch in batches if rows > self.batch_rows]
             return np.concatenate(parts) if parts else self._sliced(output, mine)
         except RunError as error:
-            raise ModelFileError(f"does not run on the golden rows: {error.detail}") from error
+            raise ModelFileError(f"{NOT_RUN}: {error.detail}") from error
 
     def source(self, name: str) -> str:
         """The ensemble's input that the graph's input takes."""

@@ -90,10 +90,13 @@ def assembled(name: str, files: Sequence[ModelFile], wishes: Wishes, golden: Pat
     files, texts = tokenized(files, wishes.tokenizers, wishes.max_tokens)
     plugged = wired(files, wishes.names, {file.name: _adapts(file, wishes) for file in files}, texts.tensors)
     inputs = texts.inputs(plugged.inputs)
-    rows_of = texts.drawn(rows.drawn(inputs)) if golden is None else rows.read(golden, inputs)
+    rows_of = rows.runnable(inputs, plugged.files, texts.drawn, texts) if golden is None else rows.read(golden, inputs)
     feeds = texts(rows_of)
-    files = _each(plugged.files, lambda file: freed(checked(file, feeds), feeds))
-    members, naming = given(files, wishes, feeds)
+    try:
+        files = _each(plugged.files, lambda file: freed(checked(file, feeds), feeds))
+        members, naming = given(files, wishes, feeds)
+    except BundleError as error:
+        raise (rows.with_hint(error, inputs) if golden is None else error) from error
     dense = wishes.task == "dense"
     seen = {one.file.name: (one.classwise if dense else one).seen for one in members}
     meaning = decide(seen, naming, wishes.task, wishes.kinds, pictures=any(map(is_picture, inputs)))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
+import tempfile
 
 from exporter.publishing.publish import Assembled, Published
 from exporter.publishing.wishes import RULES
-from model_repo import Manifest
+from model_repo import Input, Manifest
 
 LONGEST_BODY = 4000
 """Characters of a request that a terminal is still a place for."""
@@ -33,9 +35,10 @@ def as_text(published: Published, repository: str) -> str:
         [
             f"published {manifest.name} version {manifest.version} in {repository}: {headline(manifest)}",
             *members_told(published.assembled, manifest),
+            f"inputs: {'; '.join(map(_input_told, manifest.inputs))}",
             "",
             f"serve it:  tutti serve --repository {repository}",
-            f"try it:    curl -s localhost:8000/v2/models/{manifest.name}/infer -d '{_body(published)}'",
+            f"try it:    curl -s localhost:8000/v2/models/{manifest.name}/infer -d {_posted(published)}",
         ]
     )
 
@@ -58,12 +61,28 @@ def members_told(assembled: Assembled, manifest: Manifest) -> list[str]:
     return lines + [note if note.startswith("guess: ") else f"note: {note}" for note in assembled.notes]
 
 
+def _input_told(entry: Input) -> str:
+    """`x FP32 [n, 4]`."""
+    sizes = ["n", *("?" if size == -1 else str(size) for size in entry.shape[1:])]
+    return f"{entry.name} {entry.datatype} [{', '.join(sizes)}]"
+
+
+def _posted(published: Published) -> str:
+    """What stands behind `curl -d`: the request itself, or a file that was written with it where it is long."""
+    text = _body(published)
+    if len(text) <= LONGEST_BODY:
+        return shlex.quote(text)
+    prefix = f"tutti-{published.manifest.name}-"
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix=prefix, suffix=".json", delete=False) as file:
+        file.write(text)
+    return shlex.quote(f"@{file.name}")
+
+
 def _body(published: Published) -> str:
-    """An infer request with one golden row; long ones are cut, as a terminal is no place for them."""
+    """An infer request with one golden row."""
     tensors = []
     for entry in published.manifest.inputs:
         row = published.assembled.row[entry.name]
-        data = [value if isinstance(value, str) else round(value, 4) for value in row.ravel().tolist()]
+        data = [float(f"{value:.6g}") if isinstance(value, float) else value for value in row.ravel().tolist()]
         tensors.append({"name": entry.name, "datatype": entry.datatype, "shape": list(row.shape), "data": data})
-    text = json.dumps({"inputs": tensors}, ensure_ascii=False, separators=(",", ":"))
-    return text if len(text) <= LONGEST_BODY else '{"inputs": …}'
+    return json.dumps({"inputs": tensors}, ensure_ascii=False, separators=(",", ":"))

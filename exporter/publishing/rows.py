@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from exporter.errors import BundleError
+from exporter.publishing.model_file import NOT_RUN, ModelFile, ModelFileError
 from model_repo import Input
 from server.runtime.datatypes import NUMPY_TYPES, Array
 
@@ -16,22 +18,84 @@ ROWS = 16
 """Rows drawn where none are given: enough for a batch of several and cheap enough for every start."""
 VARIABLE_LENGTH = 8
 """Length drawn for a dimension that varies."""
+LENGTHS = (8, 32, 64, 224, 512, 16_000)
+"""Tried in turn for dimensions that vary: a token or two, small and usual pictures, texts, a second of sound."""
+MOST_VALUES = 16 * 2**20
+"""Numbers of all drawn rows together: 64 MiB of floats."""
 WORDS = ("tutti", "forte", "piano", "allegro", "andante", "presto", "largo", "")
 
 
-def drawn(inputs: Sequence[Input], rows: int = ROWS, seed: int = 0) -> dict[str, Array]:
-    """Seeded rows for each input: standard normal floats, 0 or 1 for integers (a valid index of any table), words."""
+def drawn(
+    inputs: Sequence[Input], rows: int = ROWS, seed: int = 0, *, length: int = VARIABLE_LENGTH, plain: bool = False
+) -> dict[str, Array]:
+    """Seeded rows for each input: normal floats, 0 or 1 for integers (a valid index of any table), bytes, words.
+
+    `length` is that of dimensions that vary. `plain`: floats from 0 to 1, and ones, which more models take. Fewer rows
+    where they are large, at least 2.
+    """
     random = np.random.default_rng(seed)
+    shapes = {entry.name: [length if size == -1 else size for size in entry.shape[1:]] for entry in inputs}
+    values = sum(math.prod(shape) for shape in shapes.values())
+    rows = max(2, min(rows, MOST_VALUES // max(values, 1)))
     feeds: dict[str, Array] = {}
     for entry in inputs:
-        shape = [rows, *(VARIABLE_LENGTH if size == -1 else size for size in entry.shape[1:])]
+        shape = [rows, *shapes[entry.name]]
+        dtype = NUMPY_TYPES[entry.datatype]
         if entry.datatype == "BYTES":
             feeds[entry.name] = random.choice(WORDS, shape).astype(np.object_)
         elif entry.datatype.startswith("FP"):
-            feeds[entry.name] = random.standard_normal(shape).astype(NUMPY_TYPES[entry.datatype])
+            feeds[entry.name] = (random.random(shape) if plain else random.standard_normal(shape)).astype(dtype)
+        elif entry.datatype == "UINT8" and len(shape) > 2:
+            feeds[entry.name] = random.integers(0, 256, shape).astype(dtype)
         else:
-            feeds[entry.name] = random.integers(0, 2, shape).astype(NUMPY_TYPES[entry.datatype])
+            feeds[entry.name] = (np.ones(shape) if plain else random.integers(0, 2, shape)).astype(dtype)
     return feeds
+
+
+Make = Callable[[dict[str, Array]], dict[str, Array]]
+
+
+def runnable(
+    inputs: Sequence[Input], files: Sequence[ModelFile], other: Make = dict, fed: Make = dict
+) -> dict[str, Array]:
+    """Drawn rows that all members run on and give numbers for: with longer dimensions where these vary, or plainer.
+
+    `other` puts rows of another make in the place of drawn ones, `fed` makes of rows what the members take.
+
+    Where there are none, rows that are answered with NaN, or not at all: `with_hint` says so of what comes of them.
+    """
+    varying = any(-1 in entry.shape[1:] for entry in inputs)
+    ran: dict[str, Array] | None = None
+    for length in LENGTHS if varying else LENGTHS[:1]:
+        for plain in (False, True):
+            feeds = other(drawn(inputs, length=length, plain=plain))
+            try:
+                taken = fed(feeds)
+                finite = [_finite(file, taken) for file in files]
+            except ModelFileError:
+                continue
+            if all(finite):
+                return feeds
+            ran = ran or feeds
+    return ran or other(drawn(inputs))
+
+
+def with_hint(error: BundleError, inputs: Sequence[Input]) -> BundleError:
+    """The error, with the way out where members do not run on drawn rows."""
+    names = ", ".join(f"{entry.name} [n, …]" for entry in inputs)
+    hint = f"; the rows were drawn: give some that it takes with --golden FILE.npz, arrays {names}"
+    return BundleError(error.subject, [f"{each}{hint if NOT_RUN in each else ''}" for each in error.problems])
+
+
+def _finite(file: ModelFile, feeds: Mapping[str, Array]) -> bool:
+    """Whether every output of floats is finite. Raises ModelFileError where it does not run."""
+    for entry in file.session.outputs:
+        if not entry.type.startswith("tensor("):
+            continue
+        found = file.run(entry.name, feeds)
+        if found.dtype.kind == "f" and not np.isfinite(found).all():
+            return False
+    return True
 
 
 def read(path: Path, inputs: Sequence[Input]) -> dict[str, Array]:

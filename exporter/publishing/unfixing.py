@@ -56,7 +56,8 @@ def _shapes(model: ModelProto) -> dict[str, list[int]]:
 
 def _reshape(model: ModelProto, node: NodeProto, rows: int, shapes: dict[str, list[int]]) -> None:
     shape = constant(model.graph, producers(model.graph), node.input[1])
-    if shape is None or not shape.size or attributes(node).get("allowzero"):
+    literal = next((entry for entry in node.attribute if entry.name == "allowzero"), None)
+    if shape is None or not shape.size or (literal is not None and literal.i and 0 in shape.tolist()):
         return
     first, free = int(shape[0]), -1 in shape.tolist()
     given = shapes.get(node.input[0], [])
@@ -66,6 +67,8 @@ def _reshape(model: ModelProto, node: NodeProto, rows: int, shapes: dict[str, li
         wanted[0] = -1
     elif first == rows:
         wanted[0] = 0  # as the input's: another dimension is the free one
+        if literal is not None:
+            node.attribute.remove(literal)
     elif first > 0 and not free and of_rows and first % rows == 0:
         wanted[0] = -1
     if not np.array_equal(wanted, shape):
