@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from exporter.errors import BundleError
-from exporter.publishing.columns import declared_as, divided_by_sum, flattened
+from exporter.publishing.columns import as_floats, declared_as, divided_by_sum, flattened
 from exporter.publishing.dense import classes_first
 from exporter.publishing.labels import Stated, stated
 from exporter.publishing.meaning import Seen
@@ -92,6 +92,11 @@ def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array], wish
         raise ModelFileError(why)
     file = file if wanted is not None else _joined(file)
     output = file.output(wanted)
+    if output.type in LABEL_TYPES - {"tensor(string)"} and wishes.task in ("regression", "multilabel"):
+        graph = deepcopy(file.graph)
+        name = as_floats(graph, output.name)
+        file = file.edited(graph, f"its output '{output.name}' becomes one of floats, as '{name}'")
+        output = file.output(name)
     if output.type in LABEL_TYPES:
         return _labelled(file, output, feeds)
     values = _ran(file, output, feeds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import ModelProto, ValueInfoProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from exporter.publishing.graph import add_constant, fresh, opset, replace_output
 
@@ -19,6 +19,18 @@ def flattened(model: ModelProto, output: str) -> str:
     name = fresh(model, f"{output}_flat")
     model.graph.node.append(helper.make_node("Flatten", [output], [name], axis=1))
     _replaced(model, output, name)
+    return name
+
+
+def as_floats(model: ModelProto, output: str) -> str:
+    """Make the output of whole numbers or truth values one of floats; the name that it got. Edits `model`."""
+    opset(model)
+    name = fresh(model, f"{output}_float")
+    model.graph.node.append(helper.make_node("Cast", [output], [name], to=TensorProto.FLOAT))
+    entry = ValueInfoProto()
+    entry.CopyFrom(next(entry for entry in model.graph.output if entry.name == output))
+    entry.name, entry.type.tensor_type.elem_type = name, TensorProto.FLOAT
+    replace_output(model, output, entry)
     return name
 
 

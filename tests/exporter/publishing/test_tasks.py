@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from model_repo import Repository
 from tests.exporter.publishing.foreign import W, answers, floats, publish, rows, scored, sigmoid
@@ -87,3 +87,29 @@ def test_what_does_not_fit_is_one_line(
     told = capsys.readouterr().err
     assert len(told.splitlines()) == 1
     assert message in told
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_whole_numbers_are_a_regressions_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: tuple[int, ...]
+) -> None:
+    counts = [
+        helper.make_node("Round", ["z"], ["r"]),
+        helper.make_node("Reshape", ["r", "shape"], ["s"]),
+        helper.make_node("Cast", ["s"], ["y"], to=TensorProto.INT64),
+    ]
+    output = helper.make_tensor_value_info("y", TensorProto.INT64, ["n", *shape[1:]])
+    member = scored(9 * W[:, :1], counts, [output], {"shape": np.array(shape)})
+    assert publish(tmp_path, {"a": member}, "--task", "regression") == 0
+    assert "member 'a': its output 'y' becomes one of floats" in capsys.readouterr().out
+    found = answers(tmp_path, rows(), "value")["value"]
+    np.testing.assert_array_equal(found.ravel(), np.round(9 * rows() @ W[:, 0]))
+
+
+def test_labels_that_are_said_to_hold_are_probabilities_of_0_and_1(tmp_path: Path) -> None:
+    holds = [helper.make_node("Greater", ["z", "zero"], ["y"])]
+    output = helper.make_tensor_value_info("y", TensorProto.BOOL, ["n", 3])
+    member = scored(W, holds, [output], {"zero": np.zeros((), np.float32)})
+    assert publish(tmp_path, {"a": member, "b": sigmoids()}, "--task", "multilabel") == 0
+    found = answers(tmp_path, rows(), "probabilities")["probabilities"]
+    np.testing.assert_allclose(found, ((rows() @ W > 0) + sigmoid(rows() @ W)) / 2, atol=1e-5)
