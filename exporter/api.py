@@ -18,7 +18,7 @@ from exporter.brought.member import Brought, Said, Wiring
 from exporter.brought.rows import dataset_of, held_out, rows_of
 from exporter.bundle import Bundle, LedgerFiles
 from exporter.data.cleaning import clean
-from exporter.data.dataset import Array, Dataset, Rows
+from exporter.data.dataset import Dataset, Rows
 from exporter.errors import AcceptanceError, BundleError, DataError
 from exporter.fused import Entrants, Fused, answers_kept, board_of, bundle_of, compare_served, fuse_members, kept
 from exporter.fusing.ledger import Ledger
@@ -39,8 +39,8 @@ SERVED_TOLERANCE = 1e-6
 """Of the served answers to the test rows: float32 beside float64."""
 
 
-Inputs = Array | Mapping[str, Array]
-"""One array [n, …], or one for each input by its name."""
+Inputs = Any
+"""One array [n, …], or one for each input by its name: a dict, a DataFrame, a structured array."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class Exporter:
 
     `classes` are the ensemble's, in the order of its answers; without them it is a regression. Models whose columns
     have no names (torch modules, ONNX files that state none) are taken to be in this order. Of the members the fewest
-    that are as good as all are published, unless `keep` is "all".
+    that are as good as all are published, unless `keep` is "all". With `missing` "nan" a NaN among the numbers is a
+    missing value, which every member has to take.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Exporter:
         batching: Batching | None = None,
         description: str = "",
         ledger: Literal["rows", "answers", "none"] = "rows",
+        missing: Literal["nan", "refuse"] = "refuse",
     ) -> None:
         task: Task = "classification" if classes else "regression"
         fusion = FusionSpec(
@@ -98,6 +100,7 @@ class Exporter:
             batching=batching or Batching(),
         )  # fmt: skip
         self._classes = tuple(str(each) for each in classes)
+        self._missing = missing
         self._inputs = None if inputs is None else tuple(inputs)
         self._added: dict[str, _Added] = {}
         self._fitted: _Fitted | None = None
@@ -221,7 +224,7 @@ class Exporter:
                 raise DataError(f"the test rows have inputs {', '.join(given)}, the others {', '.join(known)}")
             known = {name: np.concatenate([array, given[name]]) for name, array in known.items()}
             target = np.concatenate([target, np.asarray(test[1])])
-        dataset, _ = clean(dataset_of(known, target, self._classes, self._inputs), "error")
+        dataset, _ = clean(dataset_of(known, target, self._classes, self._inputs, self._missing), "error")
         if isinstance(test, tuple):
             parts = np.arange(known_rows), np.arange(known_rows, len(target))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from exporter.brought.columns import Columns
 from exporter.brought.trained import TrainedElsewhere
 from exporter.conversion.boosted_graph import catboost_graph, xgboost_graph
 from exporter.conversion.graph import IR_VERSION, ML_OPSET, OPSET
@@ -24,7 +25,9 @@ from model_repo.manifest import Kind
 _ML_OPSETS = (ML_OPSET, 3)
 """The first that the converter can write: graphs of one operator set can be merged into one."""
 
-_TREES = ("tree", "forest", "boosting", "lightgbm", "xgboost", "catboost")
+_BOOSTED = ("lightgbm", "xgboost", "catboost")
+
+_TREES = ("tree", "forest", "boosting", *_BOOSTED)
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,23 @@ class _Estimator:
         return x
 
 
-def from_estimator(name: str, model: Any, tensor: Input, columns: int, kind: Kind | None) -> TrainedElsewhere:
-    """The member: its graph, its answers, the order of its classes. Raises BundleError or ConversionError."""
+def from_estimator(
+    name: str, model: Any, tensors: Sequence[Input], columns: int, kind: Kind | None
+) -> TrainedElsewhere:
+    """The member: its graph, its answers, the order of its classes. Raises BundleError or ConversionError.
+
+    It takes one table of numbers, FP32 [-1, features], or several inputs that are its columns, texts among them.
+    """
     asked = _asked(name, model, columns, kind)
-    if tensor.datatype != "FP32" or len(tensor.shape) != 2 or tensor.shape[1] == -1:
-        problem = f"takes a table of numbers; {tensor.name!r} is {tensor.datatype} {list(tensor.shape)}"
-        raise BundleError(f"member {name!r}", [problem + ", expected FP32 [-1, features]"])
+    table = Columns.of(name, model, tensors)
 
     def predict(inputs: Mapping[str, Array]) -> NDArray[np.float32]:
-        return asked(inputs[tensor.name])
+        return asked(table.rows(inputs, model))
 
-    graph = _converted(name, model, tensor, asked.kind)
+    graph = _converted(name, model, table, asked.kind)
     tolerance: Tolerance = TREES if any(word in _described(model) for word in _TREES) else NETWORK
     labels = None if asked.kind == "value" else asked.labels
-    return TrainedElsewhere(*graph, asked.kind, predict, tolerance, labels, (tensor.name,))
+    return TrainedElsewhere(*graph, asked.kind, predict, tolerance, labels, tuple(each.name for each in table.tensors))
 
 
 def is_estimator(model: object) -> bool:
@@ -85,10 +91,13 @@ def _asked(name: str, model: Any, columns: int, kind: Kind | None) -> _Estimator
     return _Estimator(model, "probabilities", tuple(labels))
 
 
-def _converted(name: str, model: Any, tensor: Input, kind: Kind) -> tuple[bytes, str]:
+def _converted(name: str, model: Any, table: Columns, kind: Kind) -> tuple[bytes, str]:
     """The graph and its output. Labels and whatever else it gives are cut off."""
-    features = tensor.shape[1]
-    library = _library(model)
+    features, library = sum(table.widths), _library(model)
+    apart = library not in _BOOSTED and (not table.numeric or "column_transformer" in _described(model))
+    if not apart and not table.numeric:
+        texts = ", ".join(repr(each.name) for each in table.tensors if each.datatype == "BYTES")
+        raise BundleError(f"member {name!r}", [f"takes texts ({texts}), which its library does not export to ONNX"])
     if library == "lightgbm" and (_is_booster(model) or hasattr(model, "booster_")):
         graph = booster_graph(getattr(model, "booster_", model), features)
     elif library == "xgboost":
@@ -96,19 +105,23 @@ def _converted(name: str, model: Any, tensor: Input, kind: Kind) -> tuple[bytes,
     elif library == "catboost":
         graph = catboost_graph(model)
     else:
-        graph = _by_skl2onnx(name, model, features)
+        graph = _by_skl2onnx(name, model, table if apart else features)
     outputs = [entry.name for entry in graph.graph.output]
     output = next((each for each in outputs if "prob" in each), None) if kind != "value" else outputs[0]
     if output is None:
         raise ConversionError(f"member {name!r}: its graph gives {', '.join(outputs)}, expected probabilities")
-    return _tidied(graph, tensor.name, output), output
+    if len(table.tensors) == 1 and not apart and table.tensors[0].datatype == "FP32" and table.tensors[0].shape[1:]:
+        return _tidied(_renamed(graph, table.tensors[0].name), output), output
+    return _tidied(table.fed(graph, flat=not apart), output), output
 
 
-def _by_skl2onnx(name: str, model: Any, features: int) -> onnx.ModelProto:
+def _by_skl2onnx(name: str, model: Any, takes: Columns | int) -> onnx.ModelProto:
+    """`takes` are columns that become an input each, or the width of the one table of floats."""
     from skl2onnx import to_onnx
     from sklearn.base import is_classifier
 
-    example = np.zeros((1, features), dtype=np.float32)
+    types = _column_types(takes) if isinstance(takes, Columns) else None
+    example = np.zeros((1, takes), dtype=np.float32) if isinstance(takes, int) else None
     options = {id(model): {"zipmap": False}} if is_classifier(model) else None
     problem: Exception | None = None
     for opset in _ML_OPSETS:
@@ -116,7 +129,7 @@ def _by_skl2onnx(name: str, model: Any, features: int) -> onnx.ModelProto:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 found: onnx.ModelProto = to_onnx(
-                    model, example, options=options, target_opset={"": OPSET, "ai.onnx.ml": opset}
+                    model, example, initial_types=types, options=options, target_opset={"": OPSET, "ai.onnx.ml": opset}
                 )
                 return found
         except (RuntimeError, ValueError, KeyError, NotImplementedError, AttributeError, TypeError) as error:
@@ -125,13 +138,31 @@ def _by_skl2onnx(name: str, model: Any, features: int) -> onnx.ModelProto:
     raise ConversionError(f"member {name!r}: skl2onnx cannot convert {type(model).__name__}: {reason}") from problem
 
 
-def _tidied(model: onnx.ModelProto, tensor: str, output: str) -> bytes:
-    """One input of the ensemble's name, one output, no notes of the machine, one entry for each operator set."""
-    graph = model.graph
-    (only,) = graph.input
+def _column_types(table: Columns) -> list[tuple[str, Any]]:
+    """Each column by the estimator's own name for it, as skl2onnx declares inputs."""
+    from skl2onnx.common import data_types
+
+    kinds = {"BYTES": data_types.StringTensorType, "INT64": data_types.Int64TensorType,
+             "INT32": data_types.Int32TensorType, "FP64": data_types.DoubleTensorType,
+             "UINT8": data_types.UInt8TensorType}  # fmt: skip
+    return [
+        (column, kinds.get(entry.datatype, data_types.FloatTensorType)([None, width]))
+        for column, entry, width in zip(table.names, table.tensors, table.widths, strict=True)
+    ]
+
+
+def _renamed(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
+    """The graph, in place, whose only input has the ensemble's name."""
+    (only,) = model.graph.input
     old, only.name = only.name, tensor
-    for node in graph.node:
+    for node in model.graph.node:
         node.input[:] = [tensor if each == old else each for each in node.input]
+    return model
+
+
+def _tidied(model: onnx.ModelProto, output: str) -> bytes:
+    """One output, no notes of the machine, one entry for each operator set."""
+    graph = model.graph
     kept = [entry for entry in graph.output if entry.name == output]
     del graph.output[:]
     graph.output.extend(kept)

@@ -66,12 +66,11 @@ def _converted(name: str, model: object, said: Said, takes: tuple[str, ...], wir
 
             return from_module(name, cast("nn.Module", model), wiring.tensors, names, columns, said.kind)
         if is_estimator(model):
-            if len(names) != 1:
-                raise BundleError(f"member {name!r}", [f"takes one input, there are {', '.join(names)}: say takes=[…]"])
-            tensor = next((entry for entry in wiring.tensors if entry.name == names[0]), None)
-            if tensor is None:
-                raise BundleError(f"member {name!r}", [f"takes {names[0]!r}, which is no input"])
-            return from_estimator(name, model, tensor, columns, said.kind)
+            known = {entry.name: entry for entry in wiring.tensors}
+            if strange := [each for each in names if each not in known]:
+                problem = f"takes {', '.join(map(repr, strange))}, which is no input; there are {', '.join(known)}"
+                raise BundleError(f"member {name!r}", [problem])
+            return from_estimator(name, model, [known[each] for each in names], columns, said.kind)
     except ConversionError as error:
         named = f"member {name!r}: "
         raise ConversionError(named + str(error).removeprefix(named)) from error

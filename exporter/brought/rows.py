@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
+from exporter.brought.tables import columns_of, text_or_numbers
 from exporter.data.dataset import Array, Dataset, Rows
 from exporter.data.splits import folds
 from exporter.errors import BundleError, DataError
@@ -21,9 +23,13 @@ _SLICES = 20
 """Stratified slices of the rows; the held-out share is a whole number of them."""
 
 
-def rows_of(X: Array | Mapping[str, Array]) -> dict[str, Array]:
-    """Name → array [n, …]: float64 becomes float32, which members take; texts become objects. Raises DataError."""
-    named = dict(X) if isinstance(X, Mapping) else {INPUT: X}
+def rows_of(X: Any) -> dict[str, Array]:
+    """Name → array [n, …]: float64 becomes float32, which members take; texts become objects. Raises DataError.
+
+    `X` is one array, or columns by name: a dict, a DataFrame, a structured array. Names become legal ones.
+    """
+    columns = columns_of(X)
+    named = {INPUT: X} if columns is None else columns
     found = {name: _typed(name, np.asarray(array)) for name, array in named.items()}
     counts = {name: len(array) for name, array in found.items()}
     if not found or len(set(counts.values())) > 1:
@@ -33,24 +39,30 @@ def rows_of(X: Array | Mapping[str, Array]) -> dict[str, Array]:
 
 
 def dataset_of(
-    inputs: Mapping[str, Array], y: Array, classes: tuple[str, ...], declared: Sequence[Input] | None
+    inputs: Mapping[str, Array],
+    y: Array,
+    classes: tuple[str, ...],
+    declared: Sequence[Input] | None,
+    missing: Literal["nan", "refuse"] = "refuse",
 ) -> Dataset:
-    """The rows with their targets. Raises DataError, or BundleError where `declared` inputs are others."""
+    """The rows with their targets. Raises DataError, or BundleError where `declared` inputs are others.
+
+    `missing` "nan": NaN in an input of floats is a missing value, and members are asked about rows of nothing else.
+    """
     rows = len(next(iter(inputs.values())))
     target = _classified(y, classes) if classes else _valued(y)
     if len(target) != rows:
         raise DataError(f"y has {len(target)} rows, the inputs have {rows}")
-    entries = _inputs(inputs) if declared is None else tuple(declared)
+    entries = _inputs(inputs, missing) if declared is None else tuple(declared)
     if declared is not None:
         _require(inputs, entries)
-    missing = frozenset[str]()
     return Dataset(
         rows=Rows.of(dict(inputs), target),
         classes=classes,
         inputs=entries,
         task="classification" if classes else "regression",
         unique=False,  # the rows are the user's own: equal ones may be different cases
-        may_miss=missing,
+        may_miss=frozenset(entry.name for entry in entries if entry.missing == "nan"),
     )
 
 
@@ -69,17 +81,20 @@ def _typed(name: str, array: Array) -> Array:
         return array.astype(np.float32)
     if array.dtype.kind in "US":
         return array.astype(np.str_).astype(np.object_)
+    if array.dtype == np.object_:
+        return text_or_numbers(array)
     if array.dtype != np.object_ and array.dtype.str not in _DATATYPES:
         raise DataError(f"input {name!r} is {array.dtype}, expected numbers or texts")
     return array
 
 
-def _inputs(inputs: Mapping[str, Array]) -> tuple[Input, ...]:
+def _inputs(inputs: Mapping[str, Array], missing: Literal["nan", "refuse"]) -> tuple[Input, ...]:
     return tuple(
         Input(
             name=name,
             datatype="BYTES" if array.dtype == np.object_ else _DATATYPES[array.dtype.str],
             shape=(-1, *array.shape[1:]),
+            missing=missing if array.dtype.kind == "f" else "refuse",
         )
         for name, array in inputs.items()
     )

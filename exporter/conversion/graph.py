@@ -18,7 +18,7 @@ IR_VERSION = 10
 """Of onnx 1.16: what onnxruntime 1.18 and newer read."""
 
 ROWS = "n"
-_ELEMENTS = {"FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE, "INT64": TensorProto.INT64,
+ELEMENTS = {"FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE, "INT64": TensorProto.INT64,
              "INT32": TensorProto.INT32, "UINT8": TensorProto.UINT8, "BYTES": TensorProto.STRING}  # fmt: skip
 
 
@@ -100,8 +100,8 @@ def _declare(
     for entry in inputs:
         shape = [ROWS if size == -1 and not place else size for place, size in enumerate(entry.shape)]
         sizes = [None if size == -1 else size for size in shape]
-        graph.input.append(helper.make_tensor_value_info(entry.name, _ELEMENTS[entry.datatype], sizes))
+        graph.input.append(helper.make_tensor_value_info(entry.name, ELEMENTS[entry.datatype], sizes))
     del graph.output[:]
     graph.output.extend(
-        helper.make_tensor_value_info(output, _ELEMENTS[datatype], [ROWS, columns]) for output in outputs
+        helper.make_tensor_value_info(output, ELEMENTS[datatype], [ROWS, columns]) for output in outputs
     )

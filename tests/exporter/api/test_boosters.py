@@ -139,7 +139,7 @@ class Writes:
 
 
 def test_catboosts_own_file_loses_its_map_and_joins_the_operator_set_of_the_others(tmp_path: Path) -> None:
-    found = from_estimator("gbm", Writes(), TABLE, 2, None)
+    found = from_estimator("gbm", Writes(), [TABLE], 2, None)
     graph = onnx.load_from_string(found.onnx)
     assert found.labels == ("no", "yes")
     assert {entry.domain: entry.version for entry in graph.opset_import} == {"": 20, "ai.onnx.ml": 1}
