@@ -63,7 +63,7 @@ def _held_to(stated: Mapping[str, Stated | None], wanted: tuple[str, ...]) -> Na
             orders[member] = tuple(renamed[name] for name in each.names)
         elif set(each.names) == set(classes):
             orders[member] = each.names
-        elif each.places:
+        elif each.places and not set(each.names) & set(classes):  # 1, 2, 3 listed for 0, 1, 2 is a mistake
             orders[member] = tuple(classes[int(name)] for name in each.names)
             notes.append(f"member '{member}' has labels 0 to {len(classes) - 1}: 0 is '{classes[0]}', 1 '{classes[1]}'")
         else:

@@ -82,6 +82,7 @@ def test_a_member_without_names_beside_one_with_them_is_marked_as_a_guess(
     ("members", "words", "messages"),
     [
         ({"a": ["cat", "dog"]}, ["--classes", "good,bad"], ["'cat', 'dog'", "'good', 'bad'", "cat=…,dog=…"]),
+        ({"a": [0, 1, 2]}, ["--classes", "1,2,3"], ["'0', '1', '2'", "'1', '2', '3'", "0=…,1=…,2=…"]),
         ({"a": [3, 5]}, ["--classes", "low,high"], ["'3', '5'", "'low', 'high'"]),
         ({"a": ["cat", "dog"], "b": ["cat", "eel"]}, [], ["member 'b'", "'eel'", "member 'a'"]),
         ({"a": ["cat", "dog"], "b": [0, 1]}, [], ["member 'b'", "--classes A,B,… which is 0, 1"]),
