@@ -50,7 +50,7 @@ class Given:
     @property
     def seen(self) -> Seen:
         """What the values look like."""
-        return Seen.of(self.values)
+        return Seen.of(self.values, "logit" in self.output.name.lower())
 
 
 def given(files: Sequence[ModelFile], wishes: Wishes, feeds: Mapping[str, Array]) -> tuple[list[Given], Naming]:

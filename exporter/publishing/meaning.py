@@ -37,14 +37,24 @@ class Seen:
     most_sum: float
     log_sums: float
     """Largest distance of Σ exp(row) from 1; infinite where a value is above 0."""
+    called_logits: bool = False
+    """Whether the output says so by its name, as those of the usual text classifiers do."""
 
     @classmethod
-    def of(cls, values: Array) -> Seen:
+    def of(cls, values: Array, called_logits: bool = False) -> Seen:
         """What is in `values` [n] or [n, C], all finite."""
         rows = np.asarray(values, np.float64).reshape(len(values), -1)
         sums = rows.sum(axis=1)
         logs = float(np.abs(np.exp(rows).sum(axis=1) - 1).max()) if rows.max() <= 0 else float("inf")
-        return cls(rows.shape[1], float(rows.min()), float(rows.max()), float(sums.min()), float(sums.max()), logs)
+        return cls(
+            rows.shape[1],
+            float(rows.min()),
+            float(rows.max()),
+            float(sums.min()),
+            float(sums.max()),
+            logs,
+            called_logits,
+        )
 
     @property
     def off(self) -> float:
@@ -93,11 +103,12 @@ def decide(
     """What the columns of the members mean; `task` and `kinds` are what the user says. Doubts are in `problems`.
 
     `pictures`: what they are given. Columns without bounds are then logits, as a guess: hardly anything else is made
-    of pictures in one row of columns.
+    of pictures in one row of columns. The same guess is made where every output is called so.
     """
     said = kinds or {}
     found = task or _task(seen, naming, said)
-    if found is None and pictures and not any(each.look == "fraction" for each in seen.values()):
+    logits = pictures or all(each.called_logits for each in seen.values())
+    if found is None and logits and not any(each.look == "fraction" for each in seen.values()):
         found = "classification"
     if found is None:
         return Meaning("classification", {}, problems=_doubts(seen, said))

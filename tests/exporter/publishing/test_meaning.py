@@ -33,6 +33,12 @@ COLUMN = member(node("Identity"), columns=1)
 SIGMOID = member(node("Sigmoid"), columns=1)
 
 
+def called(name: str) -> bytes:
+    """Columns without bounds, given under that name."""
+    tail = helper.make_node("Identity", ["z"], [name])
+    return scored(W, [tail], [floats(name, 3)])
+
+
 def short_of_one(factor: float) -> bytes:
     """A softmax times `factor`: what is left of it in few bits."""
     nodes = [helper.make_node("Softmax", ["z"], ["p"], axis=1), node("Mul", "p", "factor")]
@@ -71,6 +77,17 @@ def test_each_flag_that_is_named_decides(tmp_path: Path, words: list[str]) -> No
     assert publish(tmp_path, {"a": LOGITS}, *words) == 0
     found = answers(tmp_path, rows(), "probabilities")["probabilities"]
     np.testing.assert_allclose(found, softmax(rows() @ W), atol=1e-5)
+
+
+def test_an_output_called_logits_is_taken_for_them_as_a_guess_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert publish(tmp_path, {"a": called("logits"), "b": called("Out_Logits_0")}) == 0
+    assert "guess: member 'a' gives logits (values " in capsys.readouterr().out
+    found = answers(tmp_path, rows(), "probabilities")["probabilities"]
+    np.testing.assert_allclose(found, softmax(rows() @ W), atol=1e-5)
+    assert publish(tmp_path, {"a": called("logits"), "b": called("scores")}) == 2
+    assert "member 'a', 'b'" in capsys.readouterr().err.replace("members", "member")
 
 
 def test_logits_beside_probabilities_are_a_guess_that_is_told(
