@@ -33,7 +33,7 @@ from exporter.reporting.leaderboard import Leaderboard, as_text
 from exporter.reporting.report import report_files, write_report
 from exporter.threads import blas_on_one_thread
 from model_repo import Batching, Input, Repository, Version
-from model_repo.manifest import Kind, Task
+from model_repo.manifest import Kind
 
 SERVED_TOLERANCE = 1e-6
 """Of the served answers to the test rows: float32 beside float64."""
@@ -66,7 +66,8 @@ class _Fitted:
 class Exporter:
     """Members that are trained already, one fusion, one published version, through the gates of `tutti export`.
 
-    `classes` are the ensemble's, in the order of its answers; without them it is a regression. Models whose columns
+    `classes` are the ensemble's, in the order of its answers; without them it is a regression. With the task
+    "multilabel" they do not exclude each other: `y` is 0 or 1 for each, and thresholds are fitted. Models whose columns
     have no names (torch modules, ONNX files that state none) are taken to be in this order. Of the members the fewest
     that are as good as all are published, unless `keep` is "all". With `missing` "nan" a NaN among the numbers is a
     missing value, which every member has to take.
@@ -77,6 +78,7 @@ class Exporter:
         name: str,
         *,
         classes: Sequence[str] = (),
+        task: Literal["classification", "multilabel", "regression"] | None = None,
         inputs: Sequence[Input] | None = None,
         rules: Sequence[RuleName] | None = None,
         publish: RuleName | Literal["auto"] = "auto",
@@ -90,7 +92,10 @@ class Exporter:
         ledger: Literal["rows", "answers", "none"] = "rows",
         missing: Literal["nan", "refuse"] = "refuse",
     ) -> None:
-        task: Task = "classification" if classes else "regression"
+        task = task or ("classification" if classes else "regression")
+        if bool(classes) == (task == "regression"):
+            told = f"{len(classes)} classes" if classes else "no classes"
+            raise BundleError(name, [f"a {task} with {told}: classes= names them, a regression has none"])
         fusion = FusionSpec(
             rules=None if rules is None else tuple(rules), publish=publish, metric=metric, quorum=quorum, keep=keep,
             alpha=alpha, ledger=ledger,
@@ -146,7 +151,7 @@ class Exporter:
             raise BundleError(self._head.name, ["has no member: add() one first"])
         started = time.perf_counter()
         dataset, fusion, tested = self._rows(X, y, test)
-        wiring = Wiring(self._classes, dataset.inputs)
+        wiring = Wiring(self._classes, dataset.inputs, self._head.task == "multilabel")
         passed = [pass_gate(name, each.model, each.said, each.takes, wiring, dataset, fusion)
                   for name, each in self._added.items()]  # fmt: skip
         members = tuple(member for member, _ in passed)
@@ -224,7 +229,8 @@ class Exporter:
                 raise DataError(f"the test rows have inputs {', '.join(given)}, the others {', '.join(known)}")
             known = {name: np.concatenate([array, given[name]]) for name, array in known.items()}
             target = np.concatenate([target, np.asarray(test[1])])
-        dataset, _ = clean(dataset_of(known, target, self._classes, self._inputs, self._missing), "error")
+        made = dataset_of(known, target, self._classes, self._inputs, self._missing, self._head.task)
+        dataset, _ = clean(made, "error")
         if isinstance(test, tuple):
             parts = np.arange(known_rows), np.arange(known_rows, len(target))
         else:

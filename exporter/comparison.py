@@ -81,7 +81,7 @@ def _diversity(subsets: Subsets, fused: bool) -> Diversity:
 def _candidates(subsets: Subsets, ledger: Ledger, tested: Trial) -> tuple[Candidate, ...]:
     names, objective = subsets.ledger.members, subsets.objective
     whole = calibrated_stack(
-        ledger.outputs, ledger.kinds, fit_temperatures(ledger.outputs, ledger.kinds, ledger.target)
+        ledger.outputs, ledger.kinds, fit_temperatures(ledger.outputs, ledger.kinds, ledger.target), ledger.labels
     )
     found = []
     for subset in subsets.tried():

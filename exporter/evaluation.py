@@ -64,7 +64,7 @@ def evaluate(
     A rule is over all members, the published one over those that are published. Its latency is that of its members,
     one after the other, and of calibrating and fusing one row.
     """
-    P = calibrated_stack(raw, ledger.kinds, fusing.temperatures)
+    P = calibrated_stack(raw, ledger.kinds, fusing.temperatures, ledger.labels)
     y = ledger.target
     rows = []
     for name, p, latency in zip(ledger.members, P, latencies_ms, strict=True):
@@ -89,7 +89,8 @@ def evaluate(
 def _fuse_row(rule: Published, raw: Sequence[NDArray[np.float32]], ledger: Ledger, fusing: Fusing) -> Floats:
     first = [raw[k][:1] for k in rule.members]
     kinds = [ledger.kinds[k] for k in rule.members]
-    return rule.rule(calibrated_stack(first, kinds, [fusing.temperatures[k] for k in rule.members]))
+    temperatures = [fusing.temperatures[k] for k in rule.members]
+    return rule.rule(calibrated_stack(first, kinds, temperatures, ledger.labels))
 
 
 def missed(

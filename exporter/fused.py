@@ -17,6 +17,7 @@ from exporter.data.dataset import Array, Rows
 from exporter.errors import BundleError, DataError
 from exporter.evaluation import evaluate, missed
 from exporter.fusing.conformal import conformal_quantile
+from exporter.fusing.labels import fit_thresholds
 from exporter.fusing.ledger import Ledger
 from exporter.fusing.ledger_file import LedgerTest, answers_npz
 from exporter.fusing.rules import calibrated_stack
@@ -26,7 +27,7 @@ from exporter.recipe import Head
 from exporter.reporting.leaderboard import Leaderboard, Row
 from exporter.subsets import only
 from exporter.useful import Published, published
-from model_repo import Input
+from model_repo import Input, Vote
 from server.runtime import LoadedEnsemble
 from server.runtime.closeness import closeness, typical
 from server.runtime.outputs import FUSED_OUTPUT
@@ -77,7 +78,7 @@ def fuse_members(head: Head, entrants: Entrants) -> Fused:
     ledger, test, objective = entrants.ledger, entrants.test, head.objective
     _require_rows(ledger)
     fusing = fit_fusion(ledger, head.rules, head.fusion.publish, entrants.costs, head.seed, objective)
-    P = calibrated_stack(test.outputs, ledger.kinds, fusing.temperatures)
+    P = calibrated_stack(test.outputs, ledger.kinds, fusing.temperatures, ledger.labels)
     subsets = subsets_of(ledger, fusing, head.rules, entrants.costs, head.seed, objective)
     chosen = published(ledger, fusing, entrants.costs, head, subsets)
     measured = Rows.of({}, test.target, group=test.group)
@@ -91,7 +92,7 @@ def fuse_members(head: Head, entrants: Entrants) -> Fused:
 
 def _require_rows(ledger: Ledger) -> None:
     """Raise DataError unless every fifth of the rows can hold every class: rules are compared on such fifths."""
-    if any(kind == "value" for kind in ledger.kinds):
+    if ledger.labels or any(kind == "value" for kind in ledger.kinds):
         if len(ledger.rows) < CROSS_FITS:
             raise DataError(f"there are {len(ledger.rows)} rows, at least {CROSS_FITS} are needed to fit a fusion")
         return
@@ -156,7 +157,8 @@ def bundle_of(
     ]  # fmt: skip
     manifest = bundles.draft(head.name, head.task, classes, inputs, [part.entry for part in weighed], rule.fusion)
     raw, feeds = [golden[0][k] for k in chosen.members], golden[1]
-    alpha = head.fusion.alpha if classes else None
+    alpha = head.fusion.alpha if head.task == "classification" else None
+    labels = head.task == "multilabel" and not isinstance(rule.fusion, Vote)  # whose labels are the majority's
     return Bundle(
         name=head.name,
         task=head.task,
@@ -168,6 +170,7 @@ def bundle_of(
         golden=bundles.golden_rows(manifest, raw, feeds, rule.stacker),
         stacker=None if rule.stacker is None else rule.stacker.data,
         conformal=None if alpha is None else conformal_quantile(chosen.validation, entrants.ledger.target, alpha),
+        thresholds=fit_thresholds(chosen.validation, entrants.ledger.target) if labels else (),
         batching=head.batching,
         description=head.description,
         **more,

@@ -35,6 +35,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mae: float | None = None
     ndcg_at_10: float | None = None
     token_error_rate: float | None = None
+    micro_f1: float | None = None
+    macro_f1: float | None = None
     latency_ms: float | None = None
     """Median milliseconds of one row alone, on one thread of the machine that exported."""
 
@@ -46,13 +48,42 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return float(found)
 
 
-HIGHER_IS_BETTER = frozenset({"accuracy", "ndcg_at_10"})
+HIGHER_IS_BETTER = frozenset({"accuracy", "ndcg_at_10", "micro_f1", "macro_f1"})
 """Of the figures; of all others less is better."""
 
 
 def measure(p: Probabilities, y: Labels) -> Metrics:
     """A classifier's figures, without the latency."""
     return Metrics(accuracy=accuracy(p, y), log_loss=log_loss(p, y), ece=calibration_error(p, y), brier=brier(p, y))
+
+
+def measure_labels(p: Probabilities, y: Labels) -> Metrics:
+    """Figures of labels that do not exclude each other, p and y [n, C]; a label holds from 0.5 on.
+
+    `accuracy` is the share of labels that are right, `log_loss` and `brier` are means over labels and rows.
+    """
+    holds = p >= 0.5
+    return Metrics(
+        accuracy=float((holds == (y > 0)).mean()),
+        log_loss=float(label_losses(p, y).mean()),
+        brier=float(np.square(p.astype(np.float64) - y).mean()),
+        micro_f1=float(f1(holds.reshape(-1, 1), y.reshape(-1, 1)).mean()),
+        macro_f1=float(f1(holds, y).mean()),
+    )
+
+
+def label_losses(p: Probabilities, y: Labels) -> NDArray[np.float64]:
+    """-ln of the probability of what is true, the mean over the labels of each row, float64 [n]."""
+    true = np.where(y > 0, p, 1.0 - p).astype(np.float64)
+    losses: NDArray[np.float64] = -np.log(np.maximum(true, FLOOR)).mean(axis=1)
+    return losses
+
+
+def f1(holds: NDArray[np.bool_], y: Labels) -> NDArray[np.float64]:
+    """Of each column, float64 [C]: 2 · hits / (told + true); 0 where neither is ever."""
+    hits, told, true = (holds & (y > 0)).sum(axis=0), holds.sum(axis=0), (y > 0).sum(axis=0)
+    score: NDArray[np.float64] = 2 * hits / np.maximum(told + true, 1)
+    return score
 
 
 def measure_values(v: Values, y: Values, group: NDArray[np.int64] | None = None) -> Metrics:

@@ -10,15 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array, Rows
-from exporter.metrics import Metrics, log_losses, measure, measure_values
+from exporter.metrics import Metrics, label_losses, log_losses, measure, measure_labels, measure_values
 from model_repo.manifest import Task
 
 MetricName = Literal["log_loss", "rmse", "mae"]
 
-DEFAULT_METRIC: dict[Task, MetricName] = {"classification": "log_loss", "regression": "rmse"}
+DEFAULT_METRIC: dict[Task, MetricName] = {"classification": "log_loss", "multilabel": "log_loss", "regression": "rmse"}
 """By task; the tasks that recipes train."""
 
-METRICS_OF: dict[Task, tuple[MetricName, ...]] = {"classification": ("log_loss",), "regression": ("rmse", "mae")}
+METRICS_OF: dict[Task, tuple[MetricName, ...]] = {
+    "classification": ("log_loss",),
+    "multilabel": ("log_loss",),
+    "regression": ("rmse", "mae"),
+}
 """What a task may be fitted for."""
 
 Floats = NDArray[np.float64]
@@ -29,16 +33,18 @@ class Objective:
     """A metric by its name. Answers are float [n, C]: probabilities, or values with C = 1."""
 
     metric: MetricName
+    labels: bool = False
+    """Whether classes do not exclude each other: targets are 0 or 1, [n, C]."""
 
     @property
     def classifies(self) -> bool:
-        """Whether answers are probabilities."""
-        return self.metric == "log_loss"
+        """Whether answers are probabilities of classes of which one is true."""
+        return self.metric == "log_loss" and not self.labels
 
     def losses(self, answer: NDArray[np.floating], y: Array) -> Floats:
         """Of each row, float64 [n]: -ln p of the true class, the squared or the absolute difference."""
         if self.metric == "log_loss":
-            return log_losses(answer, y)
+            return label_losses(answer, y) if self.labels else log_losses(answer, y)
         difference: Floats = np.abs(answer[:, 0].astype(np.float64) - y)
         return np.square(difference) if self.metric == "rmse" else difference
 
@@ -53,13 +59,17 @@ class Objective:
 
     def measure(self, answer: NDArray[np.floating], rows: Rows) -> Metrics:
         """Every figure of answers to the rows, without the latency."""
+        if self.labels:
+            return measure_labels(answer, rows.target)
         if self.classifies:
             return measure(answer, rows.target)
         return measure_values(answer[:, 0], rows.target, rows.group)
 
 
-def columns_of(metric: MetricName, ranked: bool) -> Sequence[str]:
+def columns_of(metric: MetricName, ranked: bool, labels: bool = False) -> Sequence[str]:
     """The figures that a report of this metric shows, in order."""
+    if labels:
+        return ("micro_f1", "macro_f1", "log_loss", "brier")
     if metric == "log_loss":
         return ("accuracy", "log_loss", "ece", "brier")
     return ("rmse", "mae", "ndcg_at_10") if ranked else ("rmse", "mae")
@@ -67,4 +77,10 @@ def columns_of(metric: MetricName, ranked: bool) -> Sequence[str]:
 
 def wording(figure: str) -> str:
     """A figure's name for people: `log-loss`, `ndcg@10`."""
-    return {"log_loss": "log-loss", "ndcg_at_10": "ndcg@10", "token_error_rate": "token errors"}.get(figure, figure)
+    return {
+        "log_loss": "log-loss",
+        "ndcg_at_10": "ndcg@10",
+        "token_error_rate": "token errors",
+        "micro_f1": "micro F1",
+        "macro_f1": "macro F1",
+    }.get(figure, figure)

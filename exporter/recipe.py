@@ -54,8 +54,10 @@ class FusionSpec(Spec, frozen=True, kw_only=True):
     themselves where they are small, or nothing."""
 
 
+LABEL_RULES: tuple[RuleName, ...] = ("geometric", "weighted", "greedy", "mean", "median", "vote")
 RULES: dict[Task, tuple[RuleName, ...]] = {
     "classification": ("geometric", "stacked", "weighted", "greedy", "mean", "median", "vote"),
+    "multilabel": LABEL_RULES,
     "regression": REGRESSION_RULES,
 }
 """Of the tasks that recipes train, in the default order of trust."""
@@ -98,7 +100,8 @@ class Head(Spec, frozen=True, kw_only=True):
     @property
     def objective(self) -> Objective:
         """What the ensemble is fitted for."""
-        return Objective(self.fusion.metric or DEFAULT_METRIC.get(self.task, "log_loss"))
+        metric = self.fusion.metric or DEFAULT_METRIC.get(self.task, "log_loss")
+        return Objective(metric, labels=self.task == "multilabel")
 
     @property
     def rules(self) -> tuple[RuleName, ...]:

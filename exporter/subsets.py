@@ -76,7 +76,8 @@ class Subsets:
 
     def _quick(self) -> _Mean:
         temperatures = fit_temperatures(self.ledger.outputs, self.ledger.kinds, self.ledger.target)
-        return _Mean(calibrated_stack(self.ledger.outputs, self.ledger.kinds, temperatures), self)
+        P = calibrated_stack(self.ledger.outputs, self.ledger.kinds, temperatures, self.ledger.labels)
+        return _Mean(P, self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,5 +103,5 @@ def _refitted(
         alone = fusing.validation.members[some.members[0]]
         if rule not in fusing.rules or objective.of(alone, y) <= objective.of(answers, y):
             return Published(members, single(0, 1), alone, reason)
-    P = calibrated_stack(some.outputs, some.kinds, [fusing.temperatures[k] for k in members])
+    P = calibrated_stack(some.outputs, some.kinds, [fusing.temperatures[k] for k in members], some.labels)
     return Published(members, fit_rule(rule, P, y, theirs, objective), answers, reason)

@@ -37,6 +37,8 @@ class Wiring:
 
     classes: tuple[str, ...]
     tensors: tuple[Input, ...]
+    labels: bool = False
+    """Whether the classes do not exclude each other."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +136,13 @@ def from_file(name: str, path: Path, wiring: Wiring, said: Said, sample: Mapping
     )  # fmt: skip
     part = Part(entry, bytes(one.file.model.data), one.file.weights)
     found = Brought(part, one.file.session, wiring.classes)
-    _check(found, sample)
+    _check(found, sample, wiring.labels)
     return found
 
 
 def _answers(file: ModelFile, wiring: Wiring, said: Said, feeds: Mapping[str, Array]) -> tuple[Given, Kind]:
     """The member's output on sample rows and what it means, by the rules that `tutti publish` has."""
-    task: Task = "classification" if wiring.classes else "regression"
+    task: Task = "multilabel" if wiring.labels else "classification" if wiring.classes else "regression"
     kinds = {} if said.kind is None else {file.name: said.kind}
     outputs = {} if said.output is None else {file.name: said.output}
     try:
@@ -192,10 +194,12 @@ def _classes(one: Given, wiring: Wiring, said: Said) -> tuple[str, ...]:
     return order or wiring.classes
 
 
-def _check(member: Brought, sample: Mapping[str, Array]) -> None:
+def _check(member: Brought, sample: Mapping[str, Array], labels: bool) -> None:
     """Finite, [n, C], and distributions where it says so. Raises BundleError."""
     found = member(sample)
     if not np.isfinite(found).all():
         raise BundleError(f"member {member.name!r}", ["gives NaN or infinite values on sample rows"])
+    if labels:
+        return
     if member.part.entry.kind == "probabilities" and np.abs(found.sum(axis=1) - 1).max() > SUM_TOLERANCE:
         raise BundleError(f"member {member.name!r}", ["is said to give probabilities, but its rows do not sum to 1"])

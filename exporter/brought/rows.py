@@ -12,7 +12,7 @@ from exporter.data.dataset import Array, Dataset, Rows
 from exporter.data.splits import folds
 from exporter.errors import BundleError, DataError
 from model_repo import Input
-from model_repo.manifest import Datatype
+from model_repo.manifest import Datatype, Task
 from server.runtime.datatypes import NUMPY_TYPES
 
 INPUT = "x"
@@ -44,13 +44,15 @@ def dataset_of(
     classes: tuple[str, ...],
     declared: Sequence[Input] | None,
     missing: Literal["nan", "refuse"] = "refuse",
+    task: Task = "classification",
 ) -> Dataset:
     """The rows with their targets. Raises DataError, or BundleError where `declared` inputs are others.
 
     `missing` "nan": NaN in an input of floats is a missing value, and members are asked about rows of nothing else.
     """
     rows = len(next(iter(inputs.values())))
-    target = _classified(y, classes) if classes else _valued(y)
+    labels = task == "multilabel"
+    target = _labelled(y, classes) if labels else _classified(y, classes) if classes else _valued(y)
     if len(target) != rows:
         raise DataError(f"y has {len(target)} rows, the inputs have {rows}")
     entries = _inputs(inputs, missing) if declared is None else tuple(declared)
@@ -60,7 +62,7 @@ def dataset_of(
         rows=Rows.of(dict(inputs), target),
         classes=classes,
         inputs=entries,
-        task="classification" if classes else "regression",
+        task="multilabel" if labels else "classification" if classes else "regression",
         unique=False,  # the rows are the user's own: equal ones may be different cases
         may_miss=frozenset(entry.name for entry in entries if entry.missing == "nan"),
     )
@@ -70,7 +72,8 @@ def held_out(dataset: Dataset, share: float, seed: int) -> tuple[Array, Array]:
     """Row numbers for the fusion and for the test, with equal class shares. Raises DataError."""
     if not 0 < share < 1:
         raise DataError(f"test is {share:g}, expected a share between 0 and 1, or rows of its own")
-    strata = dataset.rows.target if dataset.classes else np.zeros(len(dataset.rows), dtype=np.int64)
+    one_class = dataset.classes and dataset.rows.target.ndim == 1
+    strata = dataset.rows.target if one_class else np.zeros(len(dataset.rows), dtype=np.int64)
     slice_of = folds(strata, _SLICES, np.random.default_rng([seed, 0x7E57]))
     test = slice_of < max(1, round(share * _SLICES))
     return np.flatnonzero(~test), np.flatnonzero(test)
@@ -127,6 +130,17 @@ def _classified(y: Array, classes: tuple[str, ...]) -> Array:
         row = next(k for k, value in enumerate(labels.tolist()) if str(value) == unknown[0])
         raise DataError(f"y has {unknown[0]!r} in row {row}, the classes are {', '.join(map(repr, classes[:8]))}")
     return np.array([place[str(value)] for value in labels.tolist()], dtype=np.int64)
+
+
+def _labelled(y: Array, classes: tuple[str, ...]) -> Array:
+    """int64 [n, C]: 1 where a label holds."""
+    labels = np.asarray(y)
+    if labels.ndim != 2 or labels.shape[1] != len(classes) or labels.dtype.kind not in "biuf":
+        given = f"{labels.dtype} {list(labels.shape)}"
+        raise DataError(f"y is {given}, expected 0 or 1 for each of the {len(classes)} labels: [n, {len(classes)}]")
+    if not np.isin(labels, (0, 1)).all():
+        raise DataError("y has values that are neither 0 nor 1")
+    return labels.astype(np.int64)
 
 
 def _valued(y: Array) -> Array:

@@ -60,7 +60,9 @@ def _bad_rows(dataset: Dataset) -> Iterator[tuple[str, Mask]]:
             low, high = dataset.ranges[name]
             outside: Mask = np.logical_or.reduce((flat < low) | (flat > high), axis=1)  # NaN is neither
             yield f"of input {name!r} have a value outside {low:g} to {high:g}", outside & ~wild
-    if dataset.classes:
+    if rows.target.ndim == 2 and dataset.classes:
+        yield "have a label that is neither 0 nor 1", np.logical_not(np.isin(rows.target, (0, 1)).all(axis=1))
+    elif dataset.classes:
         valid = (rows.target >= 0) & (rows.target < len(dataset.classes))
         yield f"have a label outside 0 to {len(dataset.classes) - 1}", ~valid
     else:
@@ -111,6 +113,8 @@ def _rows(bad: Mask, rows: Rows) -> str:
 def _require_every_class(dataset: Dataset) -> None:
     if not len(dataset.rows):
         raise DataError("no row is left after cleaning")
+    if dataset.rows.target.ndim == 2:
+        return  # a label that never holds is possible: it is told by its figures
     counts = np.bincount(dataset.rows.target, minlength=len(dataset.classes)) if dataset.classes else np.ones(1)
     if empty := [name for name, count in zip(dataset.classes, counts, strict=False) if not count]:
         raise DataError(f"no row has class {', '.join(map(repr, empty[:_SHOWN]))}")

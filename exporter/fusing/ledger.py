@@ -31,6 +31,11 @@ class Ledger:
     fold: Labels
     outputs: tuple[NDArray[np.float32], ...]
 
+    @property
+    def labels(self) -> bool:
+        """Whether classes do not exclude each other: then `target` is 0 or 1, int64 [n, C]."""
+        return self.target.ndim == 2 and "value" not in self.kinds
+
 
 def ledger_of(results: Mapping[Job, Made], members: Sequence[str], dataset: Dataset) -> Ledger:
     """The ledger of all jobs' results: every held-out row once per member, whichever job came first."""

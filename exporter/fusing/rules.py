@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array
+from exporter.fusing.labels import calibrated_labels, label_temperature, odds_pool_weights, true_shares
 from exporter.fusing.names import RuleName
 from exporter.fusing.stacking import FusionGraph, fit_stacker
 from exporter.fusing.temperature import fit_temperature
@@ -19,6 +20,7 @@ from exporter.fusing.weights import (
     POOL_FLOOR,
     exponentiated_gradient,
     greedy_selection,
+    mixture_weights,
     pool_weights,
     value_weights,
 )
@@ -42,22 +44,26 @@ class FittedRule:
     fusion: Fusion
     weights: Floats
     stacker: FusionGraph | None = None
+    labels: bool = False
+    """Whether it fuses labels one by one."""
 
     def __call__(self, P: Floats) -> Floats:
         """The fused answer float64 [n, C] of calibrated answers [K, n, C], as the server computes it."""
-        return fuse(self.fusion, P, self.weights, stacker=self.stacker)
+        return fuse(self.fusion, P, self.weights, None, self.stacker, "multilabel" if self.labels else "classification")
 
 
 def fit_temperatures(raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], y: Array) -> list[float]:
     """Each member's temperature; 1 for values."""
-    return [fit_temperature(output, kind, y) for output, kind in zip(raw, kinds, strict=True)]
+    fit = label_temperature if y.ndim == 2 and "value" not in kinds else fit_temperature
+    return [fit(output, kind, y) for output, kind in zip(raw, kinds, strict=True)]
 
 
 def calibrated_stack(
-    raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], temperatures: Sequence[float]
+    raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], temperatures: Sequence[float], labels: bool = False
 ) -> Floats:
     """Calibrated probabilities, or values, of all members as they are served, float64 [K, n, C]."""
-    return np.stack([calibrate(*member) for member in zip(raw, kinds, temperatures, strict=True)])
+    step = calibrated_labels if labels else calibrate
+    return np.stack([step(*member) for member in zip(raw, kinds, temperatures, strict=True)])
 
 
 def fit_rule(
@@ -65,6 +71,8 @@ def fit_rule(
 ) -> FittedRule:
     """The rule fitted to calibrated answers of rows that no member was trained on; `costs` [K] break ties."""
     equal = np.full(len(P), 1 / len(P))
+    if objective.labels:
+        return _labelled(name, P, y, costs, objective)
     match name:
         case "mean":
             return _tempered(name, Mean(), equal, P, y, objective)
@@ -82,6 +90,30 @@ def fit_rule(
             return _tempered(name, Geometric(floor=POOL_FLOOR), pool_weights(P, y), P, y, objective)
         case "stacked":
             return _stacked(P, y, objective)
+
+
+def _labelled(name: RuleName, P: Floats, y: Array, costs: Sequence[float], objective: Objective) -> FittedRule:
+    """The rule over labels that do not exclude each other."""
+    fusion: Fusion
+    weights = np.full(len(P), 1 / len(P))
+    match name:
+        case "mean":
+            fusion = Mean()
+        case "median":
+            fusion = Median()
+        case "vote":
+            fusion = Vote()
+        case "weighted":
+            fusion, weights = Weighted(), mixture_weights(true_shares(P, y))
+        case "greedy":
+            fusion, weights = Weighted(), greedy_selection(P, y, costs, objective)
+        case "geometric":
+            fusion, weights = Geometric(floor=POOL_FLOOR), odds_pool_weights(P, y, POOL_FLOOR)
+        case "stacked":
+            raise ValueError("labels have no stacked rule: recipes and refits refuse it; this is a bug")
+    fused = FittedRule(name, fusion, weights, labels=True)(P)
+    temperature = label_temperature(fused, "probabilities", y)
+    return FittedRule(name, msgspec.structs.replace(fusion, temperature=temperature), weights, labels=True)
 
 
 def single(member: int, members: int) -> FittedRule:

@@ -53,7 +53,7 @@ def fit_fusion(
     """Temperatures, every rule in `names`, and the choice; `publish` is a rule's name or `auto` (see `choose`)."""
     y = ledger.target
     temperatures = fit_temperatures(ledger.outputs, ledger.kinds, y)
-    P = calibrated_stack(ledger.outputs, ledger.kinds, temperatures)
+    P = calibrated_stack(ledger.outputs, ledger.kinds, temperatures, ledger.labels)
     rules: dict[str, FittedRule] = {name: fit_rule(name, P, y, costs, objective) for name in names}
     validation = cross_fit(ledger, names, costs, seed, objective)
     losses = {name: objective.losses(fused, y) for name, fused in validation.rules.items()}
@@ -81,8 +81,9 @@ def cross_fit(
         fit, held = fold != part, fold == part
         known = [output[fit] for output in ledger.outputs]
         temperatures = fit_temperatures(known, ledger.kinds, y[fit])
-        P = calibrated_stack(known, ledger.kinds, temperatures)
-        unknown = calibrated_stack([output[held] for output in ledger.outputs], ledger.kinds, temperatures)
+        P = calibrated_stack(known, ledger.kinds, temperatures, ledger.labels)
+        held_out = [output[held] for output in ledger.outputs]
+        unknown = calibrated_stack(held_out, ledger.kinds, temperatures, ledger.labels)
         for name, p in zip(ledger.members, unknown, strict=True):
             members[name][held] = p
         for name in names:

@@ -44,7 +44,11 @@ def exponentiated_gradient(P: Floats, y: Labels) -> Floats:
     of p_k / Σ_j w_j p_j on the true class; η grows while the loss falls and is halved where it would not. The loss
     is convex and max g - 1 bounds its distance from the minimum (Cover 1984), so the end is certain, not guessed.
     """
-    q = np.maximum(P[:, np.arange(len(y)), y], FLOOR)
+    return mixture_weights(np.maximum(P[:, np.arange(len(y)), y], FLOOR))
+
+
+def mixture_weights(q: Floats) -> Floats:
+    """The same for `q` float64 [K, m], what each member gives to what is true."""
     w = np.full(len(q), 1 / len(q))
     mixed = w @ q
     loss, step = -np.log(mixed).mean(), 1.0

@@ -133,7 +133,7 @@ class Published:
             Input(name=each.name, datatype="INT64", shape=(-1, -1) if each.stride is None else (-1, -1, -1))
             for each in self.manifest.tokenizers
         )
-        return Wiring(self.manifest.classes, self.manifest.inputs + made)
+        return Wiring(self.manifest.classes, self.manifest.inputs + made, self.manifest.task == "multilabel")
 
     def head(self) -> Head:
         """What the recipe says of fusion, seed and batching, or the defaults where no recipe is kept."""

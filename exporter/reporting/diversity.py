@@ -175,7 +175,9 @@ def contributions(
 
 
 def _errors(answers: Floats, target: Array, objective: Objective) -> Floats:
-    """1 where the label is wrong; for a regression the residual."""
+    """1 where the label is wrong; for a regression the residual, for several labels the loss."""
+    if objective.labels:
+        return objective.losses(answers, target)
     wrong: Floats = answers.argmax(axis=1) != target if objective.classifies else answers[:, 0] - target
     return wrong.astype(np.float64)
 

@@ -84,7 +84,13 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     @property
     def shown(self) -> tuple[str, ...]:
         """The figures that tables show, in order."""
-        return tuple(columns_of(self.metric, any(row.metrics.ndcg_at_10 is not None for row in self.rows)))
+        return tuple(
+            columns_of(
+                self.metric,
+                any(row.metrics.ndcg_at_10 is not None for row in self.rows),
+                any(row.metrics.micro_f1 is not None for row in self.rows),
+            )
+        )
 
     def loss(self, row: Row) -> float:
         """The row's metric on the test rows."""

@@ -35,6 +35,8 @@ def report_files(
         files["pareto.png"] = front_png(name, board.pareto, board.metric)
     if board.diversity is not None:
         files["diversity.png"] = diversity_png(name, board.diversity)
+    if target.ndim == 2:
+        return files  # several labels a row: neither one residual nor one confusion
     if classes:
         singles = {board.best_single: best_single}
         files["reliability.png"] = reliability_png(name, fused, singles, target)
