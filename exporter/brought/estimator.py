@@ -15,6 +15,7 @@ from exporter.brought.columns import Columns
 from exporter.brought.trained import TrainedElsewhere
 from exporter.conversion.boosted_graph import catboost_graph, xgboost_graph
 from exporter.conversion.graph import IR_VERSION, ML_OPSET, OPSET
+from exporter.conversion.plain_numbers import mend_converters
 from exporter.conversion.tree_graph import booster_graph
 from exporter.data.dataset import Array
 from exporter.errors import BundleError, ConversionError
@@ -120,6 +121,8 @@ def _by_skl2onnx(name: str, model: Any, takes: Columns | int) -> onnx.ModelProto
     from skl2onnx import to_onnx
     from sklearn.base import is_classifier
 
+    if "hist_gradient_boosting" in _described(model):
+        mend_converters()
     types = _column_types(takes) if isinstance(takes, Columns) else None
     example = np.zeros((1, takes), dtype=np.float32) if isinstance(takes, int) else None
     options = {id(model): {"zipmap": False}} if is_classifier(model) else None

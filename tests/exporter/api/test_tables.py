@@ -134,3 +134,22 @@ def test_objects_are_numbers_or_texts_whole() -> None:
     np.testing.assert_array_equal(numbers, np.array([1, np.nan, 2.5], dtype=np.float32))
     texts = text_or_numbers(np.array(["a", None, b"b", float("nan"), 3], dtype=np.object_))
     assert texts.tolist() == ["a", "", "b", "", "3"]
+
+
+@pytest.mark.parametrize("form", ["classes", "two classes", "values"])
+def test_histogram_boosting_is_a_member_with_its_own_gaps(form: str, tmp_path: Path) -> None:
+    """skl2onnx 1.20 writes booleans where onnx 1.23 wants integers."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 3)).astype(np.float32)
+    y = x[:, 0] + 0.3 * rng.normal(size=500)
+    x[rng.random(500) < 0.2, 1] = np.nan
+    parts = {"classes": [-0.5, 0.5], "two classes": [0.0], "values": []}[form]
+    target = np.digitize(y, parts) if parts else 1e3 * y
+    kind = HistGradientBoostingClassifier if parts else HistGradientBoostingRegressor
+    model = kind(max_iter=8, random_state=0).fit(x[:250], target[:250])
+    classes = [str(k) for k in range(len(parts) + 1)] if parts else []
+    exporter = Exporter("own", classes=classes, missing="nan").add("trees", model)
+    version = exporter.fit_fusion(x[250:], target[250:]).publish(tmp_path, accept_worse=True)
+    assert version.manifest.inputs[0].missing == "nan"
