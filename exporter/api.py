@@ -118,6 +118,7 @@ class Exporter:
         kind: Kind | None = None,
         classes: Sequence[object] | None = None,
         takes: Sequence[str] = (),
+        inputs: Mapping[str, str] | None = None,
         output: str | None = None,
         family: str | None = None,
     ) -> Self:
@@ -125,11 +126,12 @@ class Exporter:
 
         `kind` is what it gives (torch modules must say it), `classes` its own order where it does not state one,
         `takes` the inputs that it is given, in its order (by default all of them; an estimator takes one).
+        `inputs` says it of an ONNX file by name: input of its graph → the ensemble's. Numbers of another type are cast.
         """
         if name in self._added:
             raise BundleError(f"member {name!r}", ["is added twice"])
         own = None if classes is None else in_order(classes, self._classes, name)
-        said = Said(kind=kind, classes=own, output=output, family=family, ordered=True)
+        said = Said(kind=kind, classes=own, output=output, inputs=dict(inputs or {}), family=family, ordered=True)
         self._added[name] = _Added(model, said, tuple(takes))
         self._fitted = None
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import cast
@@ -34,7 +35,7 @@ def pass_gate(
     sample = {key: array[:_SAMPLES] for key, array in rows.inputs.items()}
     trained: Answer
     if isinstance(model, str | Path):
-        member = from_file(name, Path(model), wiring, said, sample)
+        member = from_file(name, Path(model), wiring, replace(said, takes=takes), sample)
         trained, tolerance = member, NETWORK
     else:
         converted = _converted(name, model, said, takes, wiring)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,19 @@ from exporter.bundle import NO_DIGEST, Part
 from exporter.data.dataset import Array
 from exporter.errors import BundleError
 from exporter.inference import batches
+from exporter.publishing.adapters import adapted
 from exporter.publishing.answers import Given, given, renormalised
+from exporter.publishing.batches import freed
+from exporter.publishing.inputs import fixed_rows
 from exporter.publishing.meaning import decide
 from exporter.publishing.model_file import ModelFile, ModelFileError
 from exporter.publishing.naming import Naming
+from exporter.publishing.sent import Sent
 from exporter.publishing.wishes import RULES, Wishes
 from exporter.reporting.latency import latency_ms
 from model_repo import Input, Member
 from model_repo.manifest import Kind, Task
-from server.runtime.datatypes import DATATYPES
+from server.runtime.datatypes import DATATYPES, ONNX_TYPES, TensorInfo
 from server.runtime.sessions import Model, RunError, Session, SessionError, SessionKey
 
 _BATCH_ROWS = 256
@@ -113,6 +117,8 @@ class Said:
     output: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     """ONNX input → tensor, where the names differ."""
+    takes: tuple[str, ...] = ()
+    """The tensors of an ONNX file's inputs, in their order."""
     family: str | None = None
     ordered: bool = False
     """Columns whose order nobody states are taken to be in the ensemble's."""
@@ -127,12 +133,12 @@ def from_file(name: str, path: Path, wiring: Wiring, said: Said, sample: Mapping
         file = ModelFile.read(name, path)
     except ModelFileError as error:
         raise BundleError(f"member {name!r}", [str(error)]) from error
-    inputs = _inputs(file, wiring, said)
-    one, kind = _answers(file, wiring, said, {own.name: sample[inputs.get(own.name, own.name)] for own in file.inputs})
+    one, kind = _answers(_plugged(file, wiring, said, sample), wiring, said, sample)
     classes = _classes(one, wiring, said)
     entry = Member(
         name=name, file=f"members/{name}.onnx", sha256=NO_DIGEST, bytes=0, output=one.output.name, kind=kind,
-        inputs=inputs, classes=None if classes == wiring.classes else classes, family=said.family,
+        inputs=dict(one.file.wiring), adapters=one.file.adapters, family=said.family,
+        classes=None if classes == wiring.classes else classes,
     )  # fmt: skip
     part = Part(entry, bytes(one.file.model.data), one.file.weights)
     found = Brought(part, one.file.session, wiring.classes)
@@ -160,27 +166,56 @@ def _answers(file: ModelFile, wiring: Wiring, said: Said, feeds: Mapping[str, Ar
     return one, meaning.kinds[file.name]
 
 
-def _inputs(file: ModelFile, wiring: Wiring, said: Said) -> dict[str, str]:
-    """ONNX input → tensor for each whose name is another; a lone input takes the lone tensor."""
+def _plugged(file: ModelFile, wiring: Wiring, said: Said, sample: Mapping[str, Array]) -> ModelFile:
+    """The file wired to the ensemble's tensors: by name, as the user says, a lone input to the lone tensor.
+
+    Numbers of another type are cast in its graph, and a fixed batch is freed. Raises BundleError.
+    """
     tensors = {entry.name: entry for entry in wiring.tensors}
-    wired: dict[str, str] = {}
-    wrong: list[str] = []
-    for own in file.inputs:
-        lone = len(file.inputs) == 1 and len(tensors) == 1
-        name = said.inputs.get(own.name, own.name if own.name in tensors or not lone else next(iter(tensors)))
-        if name not in tensors:
-            wrong.append(f"takes {name!r}, the ensemble has {', '.join(map(repr, tensors))}")
-            continue
-        datatype = DATATYPES.get(own.type, own.type)
-        if datatype != tensors[name].datatype:
-            wrong.append(f"its input {own.name!r} is {datatype}, {name!r} is {tensors[name].datatype}")
-        if own.shape and isinstance(own.shape[0], int):
-            wrong.append(f"the first dimension of its input {own.name!r} is fixed to {own.shape[0]}, expected any")
-        if name != own.name:
-            wired[own.name] = name
+    names, wrong = _names(file, tensors, said)
     if wrong:
         raise BundleError(f"member {file.name!r}", wrong)
-    return wired
+    try:
+        file = replace(file, wiring={own: name for own, name in names.items() if own != name}, rows=fixed_rows(file))
+        for own in file.inputs:
+            wanted = ONNX_TYPES[tensors[names[own.name]].datatype]
+            if own.type != wanted:
+                file = _cast(file, own, wanted)
+        file = freed(file, sample)
+    except ModelFileError as error:
+        raise BundleError(f"member {file.name!r}", [str(error)]) from error
+    if file.rows is not None:
+        problem = f"its batch is fixed to {file.rows}: export it with a dynamic one, or publish it with tutti publish"
+        raise BundleError(f"member {file.name!r}", [problem])
+    return file
+
+
+def _cast(file: ModelFile, own: TensorInfo, wanted: str) -> ModelFile:
+    """The file, taking `wanted` in the place of its own type. Raises ModelFileError."""
+    if "tensor(string)" in (own.type, wanted):
+        told = f"{DATATYPES.get(own.type, own.type)}, {file.source(own.name)!r} is {DATATYPES[wanted]}"
+        raise ModelFileError(f"its input {own.name!r} is {told}")
+    return adapted(file, own.name, Sent(type=wanted), "")
+
+
+def _names(file: ModelFile, tensors: Mapping[str, Input], said: Said) -> tuple[dict[str, str], list[str]]:
+    """ONNX input → tensor, and what is wrong with it."""
+    own = [entry.name for entry in file.inputs]
+    if said.takes and len(said.takes) != len(own):
+        listed = ", ".join(map(repr, own))
+        return {}, [f"takes has {len(said.takes)} names, the file has {len(own)} inputs, in this order: {listed}"]
+    wrong = [
+        f"has no input {name!r}, its inputs are {', '.join(map(repr, own))}" for name in said.inputs if name not in own
+    ]
+    lone = len(own) == 1 and len(tensors) == 1
+    names = {name: name if name in tensors or not lone else next(iter(tensors)) for name in own}
+    names |= dict(zip(own, said.takes, strict=False)) | {k: v for k, v in said.inputs.items() if k in own}
+    wrong += [
+        f"takes {name!r}, the ensemble has {', '.join(map(repr, tensors))}; inputs={{{mine!r}: …}} says which it is"
+        for mine, name in names.items()
+        if name not in tensors
+    ]
+    return names, wrong
 
 
 def _classes(one: Given, wiring: Wiring, said: Said) -> tuple[str, ...]:
