@@ -44,7 +44,8 @@ def test_head_is_answered_as_get_is_without_the_body(served: Running, path: str)
         head, get = client.head(path), client.get(path)
         assert (head.status_code, head.content) == (get.status_code, b"")
         assert head.headers["content-type"] == get.headers["content-type"]
-        assert head.headers["content-length"] == get.headers["content-length"]
+        if path != "/metrics":  # which says something else each time
+            assert head.headers["content-length"] == get.headers["content-length"]
 
 
 def test_head_of_an_ensemble_that_is_not_ready_is_503() -> None:
