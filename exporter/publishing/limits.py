@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-queue-delay", metavar="S",
                        help="seconds, or 5ms, that a batch is waited for on purpose [0]")  # fmt: skip
+    group.add_argument("--max-queue-wait", metavar="S",
+                       help="longest wait for a lane that is still accepted, in seconds or 500ms [5]")  # fmt: skip
     group.add_argument("--timeout", metavar="S", help="deadline of a request that names none, in seconds or 500ms [30]")
     group.add_argument("--atol", type=float, metavar="X",
                        help="how far answers may be from the golden ones, and a row alone from the same among others "
@@ -53,7 +55,18 @@ def batching_of(arguments: argparse.Namespace) -> Batching:
     timeout = _seconds("--timeout", arguments.timeout, usual.timeout_s)
     if not 0 < timeout <= MOST_TIMEOUT_S:
         raise UsageError(f"--timeout: {arguments.timeout} given, expected more than 0 and at most {MOST_TIMEOUT_S:g} s")
-    return Batching(max_batch_rows=rows, max_queue_rows=queue, max_queue_delay_s=delay, timeout_s=timeout)
+    wait = _seconds("--max-queue-wait", arguments.max_queue_wait, usual.max_queue_wait_s)
+    if not 0 < wait <= MOST_TIMEOUT_S:
+        raise UsageError(
+            f"--max-queue-wait: {arguments.max_queue_wait} given, expected more than 0 and at most {MOST_TIMEOUT_S:g} s"
+        )
+    return Batching(
+        max_batch_rows=rows,
+        max_queue_rows=queue,
+        max_queue_delay_s=delay,
+        max_queue_wait_s=wait,
+        timeout_s=timeout,
+    )
 
 
 def tolerance_of(arguments: argparse.Namespace) -> Tolerance:

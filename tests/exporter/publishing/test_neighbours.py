@@ -117,6 +117,7 @@ def test_operators_in_8_bits_are_found_in_subgraphs_too() -> None:
         (["--timeout", "0"], "--timeout: 0 given"),
         (["--timeout", "soon"], "--timeout: 'soon' given, expected seconds such as 0.5 or 500ms"),
         (["--max-queue-delay", "90"], "--max-queue-delay: 90 given, expected 0 to 60 s"),
+        (["--max-queue-wait", "0"], "--max-queue-wait: 0 given, expected more than 0"),
         (["--max-queue-rows", "5"], "--max-queue-rows: 5 given, expected at least --max-batch-rows, 64"),
         (["--atol", "-1"], "--atol: -1 given"),
         (["--rtol", "2"], "--rtol: 2 given, expected 0 to 1"),
@@ -139,6 +140,8 @@ def test_limits_reach_the_manifest(tmp_path: Path) -> None:
         "2.5",
         "--max-queue-delay",
         "5ms",
+        "--max-queue-wait",
+        "1500ms",
         "--atol",
         "0.01",
         "--rtol",
@@ -148,4 +151,5 @@ def test_limits_reach_the_manifest(tmp_path: Path) -> None:
     found = manifest(tmp_path)
     assert (found.batching.max_queue_rows, found.batching.timeout_s) == (5000, 2.5)
     assert found.batching.max_queue_delay_s == pytest.approx(0.005)
+    assert found.batching.max_queue_wait_s == pytest.approx(1.5)
     assert (found.golden.atol, found.golden.rtol) == (0.01, 0.001)
