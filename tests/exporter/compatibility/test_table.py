@@ -10,11 +10,11 @@ import pytest
 
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
-from tests.exporter.compatibility import drawn, fitted, forms, mixed
+from tests.exporter.compatibility import drawn, fitted, forms, mixed, wired
 from tests.exporter.compatibility.table import Brought, Row, rows
 from tutti import main
 
-BROUGHT: dict[str, Brought] = {**fitted.BROUGHT, **drawn.BROUGHT, **forms.BROUGHT, **mixed.BROUGHT}
+BROUGHT: dict[str, Brought] = {**fitted.BROUGHT, **drawn.BROUGHT, **forms.BROUGHT, **wired.BROUGHT, **mixed.BROUGHT}
 """What each row brings. A new row of the page needs an entry here, in a file of its kind."""
 
 
