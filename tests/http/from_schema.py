@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 Schema = dict[str, Any]
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda each: st.lists(each, max_size=4) | st.dictionaries(st.text(max_size=4), each, max_size=3),
     max_leaves=8,
 )
@@ -67,7 +71,7 @@ def _of_kind(kind: str, schema: Schema, root: Schema) -> st.SearchStrategy[Any]:
         "null": st.none(),
         "boolean": st.booleans(),
         "integer": st.integers(schema.get("minimum", -(2**70)), 2**70) | st.integers(0, 9),
-        "number": st.floats(allow_nan=False),
+        "number": st.floats(allow_nan=False, allow_infinity=False),
         "string": st.from_regex(schema["pattern"]) if "pattern" in schema else st.text(max_size=12),
     }
     return simple[kind]
