@@ -16,11 +16,11 @@ from exporter.errors import RecipeError
 from exporter.families import FAMILIES
 from exporter.families.base import Family, Spec, names_of
 from exporter.fusing.names import REGRESSION_RULES, RuleName
-from exporter.keys import did_you_mean, hint
 from exporter.objective import DEFAULT_METRIC, METRICS_OF, MetricName, Objective
+from model_repo.expectation import explained
 from model_repo.manifest import Batching, Name, Task
 from model_repo.paths import is_name
-from model_repo.wording import listed, name_problem, repeated
+from model_repo.wording import did_you_mean, listed, name_problem, repeated
 
 PRESETS = ("fast", "balanced", "best")
 DEFAULT_PRESET = "balanced"
@@ -206,8 +206,7 @@ def converted(tree: Mapping[str, Any], subject: str) -> Recipe:
     try:
         head = msgspec.convert(rest, Head)
     except msgspec.ValidationError as error:
-        problem = _plain(str(error)) + hint(Head, str(error), (*_TABLES, "presets"))
-        raise RecipeError(subject, [problem]) from error
+        raise RecipeError(subject, [_plain(str(error), Head, rest, more=(*_TABLES, "presets"))]) from error
     source = _part("data", "source", tree.get("data"), SOURCES, subject)
     members = _parts("members", tree, FAMILIES[source.domain], subject)
     detectors = _parts("detectors", tree, DETECTORS, subject)
@@ -234,21 +233,20 @@ def _part(where: str, tag: str, table: Any, known: Mapping[str, type[Part]], sub
     kind = known.get(str(table.get(tag)))
     if kind is None:
         given = repr(table[tag]) if tag in table else "missing"
-        meant = did_you_mean(str(table.get(tag, "")), sorted(known)).strip()
         problem = f"{where}.{tag} is {given}, expected one of {', '.join(sorted(known))}"
-        raise RecipeError(subject, [f"{problem}; {meant}" if meant else problem])
+        raise RecipeError(subject, [problem + did_you_mean(str(table.get(tag, "")), sorted(known))])
     table = merged(msgspec.to_builtins(kind()), table)
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise RecipeError(subject, [_plain(str(error), where) + hint(kind, str(error))]) from error
+        raise RecipeError(subject, [_plain(str(error), kind, table, where)]) from error
 
 
-def _plain(message: str, where: str = "") -> str:
-    """msgspec's message with the key first: "members.cnn.width: expected `int`, got `str`"."""
-    text, _, path = message.rpartition(" - at `$") if " - at `$" in message else (message, "", "")
-    key = (where + path.rstrip("`")).lstrip(".") or "the recipe"
-    return f"{key}: {text[:1].lower()}{text[1:]}"
+def _plain(message: str, kind: Any, table: Any, where: str = "", more: Sequence[str] = ()) -> str:
+    """msgspec's message in words, the key first: members.cnn.width: expected a whole number, got "wide"."""
+    path, text = explained(message, kind, table, more)
+    between = "." if where and path and not path.startswith("[") else ""
+    return f"{where + between + path or 'the recipe'}: {text}"
 
 
 def _problems(recipe: Recipe) -> Iterator[str]:

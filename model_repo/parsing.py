@@ -7,11 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from model_repo.wording import printable
+from model_repo.expectation import explained, lookup
 
 _Struct = TypeVar("_Struct")
 
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _ENTRY = re.compile(r"(member|input)s\[(\d+)\]\.?(.*)")
 
 
@@ -24,7 +23,7 @@ def parse(data: bytes, kind: type[_Struct]) -> _Struct:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise ParseError(_explain(str(error), data)) from error
+        raise ParseError(_explain(str(error), data, kind)) from error
     except msgspec.DecodeError as error:
         raise ParseError(f"is not JSON: {error}") from error
     except UnicodeDecodeError as error:
@@ -33,16 +32,10 @@ def parse(data: bytes, kind: type[_Struct]) -> _Struct:
         raise ParseError("is nested too deeply") from error
 
 
-def _explain(message: str, data: bytes) -> str:
+def _explain(message: str, data: bytes, kind: Any) -> str:
     """msgspec's message with the field first, the member or input by name, and the value given."""
-    text, _, path = printable(message).partition(" - at `$")
-    path = path.removesuffix("`").removeprefix(".")
-    text = text.replace("Object contains ", "").replace("Object missing ", "missing ").replace("`", "'")
-    text = text[:1].lower() + text[1:]
     document = _document(data)
-    value = _lookup(document, path)
-    if text.startswith("expected") and ", got" not in text and value is not None:
-        text += f", got {_shortened(value)}"
+    path, text = explained(message, kind, document)
     where = _named(document, path)
     return f"{where}: {text}" if where else text
 
@@ -51,31 +44,14 @@ def _document(data: bytes) -> Any:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _lookup(document: Any, path: str) -> Any:
-    """The value at msgspec's path, or None where the path has a gap (`[...]`: some key or entry)."""
-    if "[...]" in path:
-        return None
-    for key, index in _STEP.findall("." + path if path else ""):
-        try:
-            document = document[int(index)] if index else document[key]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return document
+        return msgspec.UNSET
 
 
 def _named(document: Any, path: str) -> str:
     entry = _ENTRY.fullmatch(path)
     if entry is None:
         return path
-    name = _lookup(document, f"{entry[1]}s[{entry[2]}].name")
+    name = lookup(document, f"{entry[1]}s[{entry[2]}].name")
     if not isinstance(name, str):
         return path
     return ": ".join(part for part in (f"{entry[1]} {name[:128]!r}", entry[3]) if part)
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

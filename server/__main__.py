@@ -7,6 +7,7 @@ ensembles → exit 0. A second signal ends it at once. A background task that cr
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -189,7 +190,7 @@ def _listen(host: str, port: int, fronts: int = 0) -> list[socket.socket]:
     try:
         found = front_listeners(host, port, max(1, fronts))
     except OSError as error:
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise StartError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
     for listener in found:
         listener.setblocking(False)
     return found
@@ -201,6 +202,15 @@ def _reach(listener: socket.socket) -> str:
         return ""
     only = listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
     return " (IPv6 only: --host 0.0.0.0 is IPv4)" if only else " (IPv6 and IPv4)"
+
+
+def _reason(error: OSError) -> str:
+    """The system's word for it and the way out; the library's own text has the address once more."""
+    if error.errno == errno.EADDRINUSE:
+        return "another program listens there; stop it or choose another --port"
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _address(listener: socket.socket) -> str:

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from model_repo import Provider
 from model_repo.command_line import Parser
+from model_repo.expectation import explained, shown
 from model_repo.wording import did_you_mean
 from server.secret import SHORTEST, Secret
 
@@ -343,10 +344,12 @@ def _checked(merged: Mapping[str, object], source: Mapping[str, str], known: Map
         try:
             _converted({name: value})
         except msgspec.ValidationError as error:
-            expected = str(error).split(" - at ")[0]
             if known[name].is_secret:
-                raise SettingsError(f"{source[name]}: {name} {expected}; its value is not shown") from None
-            raise SettingsError(f"{source[name]}: {name} = {value!r} is refused: {expected}") from error
+                said = str(error).split(" - at ")[0]
+                raise SettingsError(f"{source[name]}: {name} {said}; its value is not shown") from None
+            field, wanted = explained(str(error), Settings, {name: value})
+            wanted = wanted.replace(f", got {shown(value)}", "") if field == name else f"{field}: {wanted}"
+            raise SettingsError(f"{source[name]}: {name} = {value!r} is refused: {wanted}") from error
     return _converted(merged)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -85,6 +86,24 @@ def test_a_wrong_call_gets_one_line(words: list[str], message: str) -> None:
     assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1
     assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize("more", [[], ["--fronts", "1"]])
+def test_a_port_in_use_is_said_once(tmp_path: Path, more: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", "--repository", str(tmp_path), "--port", str(port), *more)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"tutti serve: cannot listen on 127.0.0.1:{port}: another program listens there; "
+        "stop it or choose another --port\n"
+    )
+
+
+def test_an_address_that_is_not_this_machines_is_said_once(tmp_path: Path) -> None:
+    done = run("serve", "--repository", str(tmp_path), "--host", "192.0.2.1", "--port", "0")
+    assert done.returncode == 2
+    assert done.stderr == "tutti serve: cannot listen on 192.0.2.1:0: Cannot assign requested address\n"
 
 
 def test_no_hint_installs_the_other_project_of_the_name() -> None:

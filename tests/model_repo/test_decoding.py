@@ -51,46 +51,53 @@ def test_a_manifest_without_a_format_is_refused() -> None:
 
 
 def test_an_unknown_field_is_named() -> None:
-    assert spoilt("cascade", value={}) == "unknown field 'cascade'"
+    assert spoilt("cascade", value={}).startswith("unknown field 'cascade'; its keys are format, name, version, ")
 
 
 def test_an_unknown_field_of_a_member_names_the_member() -> None:
-    assert spoilt("members", 1, "wieght", value=1) == "member 'rf': unknown field 'wieght'"
+    assert spoilt("members", 1, "wieght", value=1).startswith(
+        "member 'rf': unknown field 'wieght'; did you mean 'weight'? its keys are "
+    )
 
 
 def test_an_unknown_field_of_the_fusion_names_the_fusion() -> None:
-    assert spoilt("fusion", "floor", value=1) == "fusion: unknown field 'floor'"
+    assert spoilt("fusion", "floor", value=1) == "fusion: unknown field 'floor'; its keys are temperature"
 
 
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        (("version",), 0, "version: expected 'int' >= 1, got 0"),
-        (("version",), True, "version: expected 'int', got 'bool'"),
-        (("members", 1, "bytes"), "12", "member 'rf': bytes: expected 'int', got 'str'"),
-        (("members", 1, "weight"), -1, "member 'rf': weight: expected 'float' >= 0.0, got -1"),
-        (("members", 1, "kind"), "odds", "member 'rf': kind: invalid enum value 'odds'"),
-        (("members", 1), 7, "members[1]: expected 'object', got 'int'"),
-        (("members", 1, "name"), 7, "members[1].name: expected 'str', got 'int'"),
-        (("inputs", 0, "shape"), [-2], "input 'pixels': shape[0]: expected 'int' >= -1, got -2"),
-        (("fusion",), {"rule": "nope"}, "fusion.rule: invalid value 'nope'"),
+        (("version",), 0, "version: expected a whole number of at least 1, got 0"),
+        (("version",), True, "version: expected a whole number of at least 1, got true"),
+        (("members", 1, "bytes"), "12", "member 'rf': bytes: expected a whole number of at least 0, got \"12\""),
+        (("members", 1, "weight"), -1, "member 'rf': weight: expected a number of at least 0, got -1"),
+        (
+            ("members", 1, "kind"),
+            "odds",
+            "member 'rf': kind: expected one of logits, probabilities, value, got \"odds\"",
+        ),
+        (("members", 1), 7, "members[1]: expected a table, got 7"),
+        (("members", 1, "name"), 7, "members[1].name: expected a name of letters, digits, '.', '_' and '-', got 7"),
+        (("inputs", 0, "shape"), [-2], "input 'pixels': shape[0]: expected a whole number of at least -1, got -2"),
+        (("fusion",), {"rule": "nope"}, "fusion.rule: expected one of mean, weighted, "),
         (("fusion",), {}, "fusion: missing required field 'rule'"),
-        (("conformal",), {"alpha": 1, "quantile": 0}, "conformal.alpha: expected 'float' < 1.0, got 1"),
-        (("golden", "sha256"), "ABC", "golden.sha256: expected 'str' matching regex '^[0-9a-f]{64}\\\\Z', got 'ABC'"),
-        (("x\x1b[31m",), 1, "unknown field 'x\\x1b[31m'"),
+        (("conformal",), {"alpha": 1, "quantile": 0}, "conformal.alpha: expected a number above 0 and below 1, got 1"),
+        (("golden", "sha256"), "ABC", 'golden.sha256: expected 64 hexadecimal digits in lower case, got "ABC"'),
+        (("x\x1b[31m",), 1, "unknown field 'x\\x1b[31m'; its keys are format, "),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(
     path: tuple[str | int, ...], value: object, expected: str
 ) -> None:
-    assert spoilt(*path, value=value) == expected
+    found = spoilt(*path, value=value)
+    assert found.startswith(expected) if expected.endswith(", ") else found == expected
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
         (b"", "is not JSON: Input data was truncated"),
-        (b"[]", "expected 'object', got 'array'"),
+        (b"[]", "expected a table, got []"),
         (b"\xef\xbb\xbf{}", "is not JSON: JSON is malformed: invalid character (byte 0)"),
         (b'{"format":1,"name":"\xff"}', "is not UTF-8"),
         (b'{"format":1,"report":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "is nested too deeply"),

@@ -157,7 +157,11 @@ def test_routes_decide_what_is_served(tmp_path: Path) -> None:
     [
         ("{", "digits/routes.json: is not JSON: Input data was truncated"),
         ('{"stable": 7}', "stable is version 7, which is not published; published: 1, 2"),
-        ('{"stabel": 1}', "digits/routes.json: unknown field 'stabel'"),
+        (
+            '{"stabel": 1}',
+            "digits/routes.json: unknown field 'stabel'"
+            "; did you mean 'stable'? its keys are stable, canary, shadow, labels, history, generation",
+        ),
         (" " * 2**20 + "{}", "digits/routes.json has 1048578 bytes, the limit is 1048576"),
     ],
 )

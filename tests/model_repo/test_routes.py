@@ -202,15 +202,16 @@ def test_nothing_is_known_to_be_unprotected_while_a_route_leads_nowhere() -> Non
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b'{"stabel": 1}', "digits/routes.json: unknown field 'stabel'"),
-        (b'{"stable": "1"}', "digits/routes.json: stable: expected 'int | null', got 'str'"),
-        (b'{"stable": 0}', "digits/routes.json: stable: expected 'int' >= 1, got 0"),
+        (b'{"stabel": 1}', "digits/routes.json: unknown field 'stabel'"
+         "; did you mean 'stable'? its keys are stable, canary, shadow, labels, history, generation"),
+        (b'{"stable": "1"}', "digits/routes.json: stable: expected a whole number of at least 1 or null, got \"1\""),
+        (b'{"stable": 0}', "digits/routes.json: stable: expected a whole number of at least 1 or null, got 0"),
         (b'{"canary": {"version": 1, "percent": 101}}',
-         "digits/routes.json: canary.percent: expected 'float' <= 100.0, got 101"),
-        (b'{"history": [' + b"1," * 16 + b"1]}", "digits/routes.json: history: expected 'array' of length <= 16"),
+         "digits/routes.json: canary.percent: expected a number from 0 to 100, got 101"),
+        (b'{"history": [' + b"1," * 16 + b"1]}", "digits/routes.json: history: expected a list of at most 16 entries"),
         (b"", "digits/routes.json: is not JSON: Input data was truncated"),
         (b"\xff", "digits/routes.json: is not JSON: JSON is malformed: invalid character (byte 0)"),
-        (b"[" * 100_000, "digits/routes.json: expected 'object', got 'array'"),
+        (b"[" * 100_000, "digits/routes.json: expected a table"),
     ],
 )  # fmt: skip
 def test_routes_that_cannot_be_read_say_why(data: bytes, message: str) -> None:

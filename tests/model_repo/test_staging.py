@@ -148,7 +148,7 @@ def test_a_manifest_that_breaks_rules_is_refused_with_every_problem(tmp_path: Pa
 def test_a_manifest_of_wrong_types_is_refused(tmp_path: Path) -> None:
     infinite = Weighted(temperature=float("inf"))
     message = refused(tmp_path, lambda _, m: msgspec.structs.replace(m, fusion=infinite), ManifestError)
-    assert message == "ensemble.json of digits/1: fusion.temperature: expected 'float', got 'null'"
+    assert message == "ensemble.json of digits/1: fusion.temperature: expected a number above 0, got null"
 
 
 def test_a_report_that_is_not_json_is_refused(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_report_that_is_not_json_is_refused(tmp_path: Path) -> None:
 
 def test_version_0_is_refused(tmp_path: Path) -> None:
     message = refused(tmp_path, lambda _, m: msgspec.structs.replace(m, version=0), ManifestError)
-    assert message == "ensemble.json of digits/0: version: expected 'int' >= 1, got 0"
+    assert message == "ensemble.json of digits/0: version: expected a whole number of at least 1, got 0"
 
 
 def test_another_name_is_refused(tmp_path: Path) -> None:
