@@ -27,6 +27,7 @@ from server.errors import (
     UnknownVersion,
     UnsupportedMedia,
 )
+from server.http.lenient import as_written
 from server.http.reply import Headers, Reply, json_reply
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def row_of(error: ServerError) -> tuple[int, Outcome]:
 def error_reply(error: ServerError) -> Reply:
     """The answer to an error raised on purpose: its own sentence, without paths of this machine."""
     status, _ = row_of(error)
-    return json_reply({"error": without_paths(str(error))}, status, _retry_after(error, status))
+    return json_reply({"error": without_paths(as_written(str(error)))}, status, _retry_after(error, status))
 
 
 def internal_error_reply(error: BaseException, request_id: str = "") -> Reply:

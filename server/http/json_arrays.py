@@ -123,7 +123,10 @@ def decode(
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise from_msgspec(error, field) from error
+        refused = from_msgspec(error, field)
+        if strict and str(refused).endswith("got text") and lenient.has_literals(bytes(raw)):
+            refused = MalformedRequest(f"{refused}, NaN or Infinity")
+        raise refused from error
     except msgspec.DecodeError as error:
         if not len(memoryview(raw)):
             raise MalformedRequest(f"{field or 'body'}: is empty, expected JSON") from error

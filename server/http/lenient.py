@@ -7,6 +7,8 @@ strings that mean nothing anywhere but among numbers.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 BOM = b"\xef\xbb\xbf"
@@ -15,6 +17,8 @@ MARK = "\ufdd0"
 
 WORDS = ("NaN", "Infinity", "-Infinity")
 _MARKED = f'"{MARK}'.encode()
+_ESCAPED = ascii(MARK)[1:-1]
+_IN_MESSAGE = re.compile(rf"""['"](?:{MARK}|{re.escape(_ESCAPED)})(-?[A-Za-z]+)['"]""")
 _HIDDEN = {ord("N"): 1, ord("I"): 2}
 """What stands for the letters of such words inside strings meanwhile; no string of JSON has these bytes."""
 _SHOWN = bytes.maketrans(bytes(_HIDDEN.values()), bytes(_HIDDEN))
@@ -43,6 +47,13 @@ def word_at(raw: bytes) -> str:
     start = raw.find(b'"') + 1
     text = raw[start : raw.find(b'"', start)].decode("utf-8", "replace").removeprefix(MARK)
     return text if text in WORDS else ""
+
+
+def as_written(text: str) -> str:
+    """A message with such strings in it, each as whoever sent it wrote it: a literal without quotes or mark."""
+    if MARK not in text and _ESCAPED not in text:
+        return text
+    return _IN_MESSAGE.sub(r"\1", text)
 
 
 def _quoted(plain: bytes) -> bytes:

@@ -19,7 +19,7 @@ from server.http.reply import Reply
 
 PREFLIGHT_S = 600
 """How long a browser may keep the answer to a preflight; Chromium takes at most 7,200."""
-EXPOSED = b"tutti-version, tutti-degraded, inference-header-content-length, retry-after"
+EXPOSED = b"tutti-version, tutti-degraded, inference-header-content-length, retry-after, retry-after-ms"
 """Headers of answers that a page of another origin may read, beside those that it always may."""
 
 _V1 = "/v1/models/"

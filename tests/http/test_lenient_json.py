@@ -134,6 +134,22 @@ def test_an_id_is_no_literal(way: Way) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"name": NAN}, "inputs[0].name: ensemble 'digits' has no input NaN; it takes image"),
+        ({"datatype": -INF}, "inputs[0].datatype: unknown datatype -Infinity, expected"),
+        ({"shape": [INF, 8, 8]}, "inputs[0].shape[0]: expected a whole number, got text, NaN or Infinity"),
+        ({"parameters": {"binary_data_size": NAN}}, "binary_data_size: NaN given, expected a number of bytes"),
+    ],
+)
+def test_a_literal_in_another_place_is_told_as_it_was_written(place: dict[str, Any], message: str, way: Way) -> None:
+    reply = answer(json.dumps({"inputs": [{**tensor(), **place}]}).encode(), "digits", way)
+    assert reply.status in (400, 422)
+    assert message in json.loads(reply.body)["error"]
+
+
+@BOTH
 def test_texts_with_such_words_in_them_are_left_alone(way: Way) -> None:
     text = 'NaN [NaN] "Infinity\\'
     rows = [{"x": [NAN, 1, 2], "one": 1}]

@@ -99,7 +99,9 @@ def test_a_preflight_of_a_listed_origin_is_answered(shared: Running, path: str) 
         "access-control-allow-origin": ORIGIN,
         "access-control-allow-methods": POST,
         "access-control-allow-headers": asked["Access-Control-Request-Headers"],
-        "access-control-expose-headers": "tutti-version, tutti-degraded, inference-header-content-length, retry-after",
+        "access-control-expose-headers": (
+            "tutti-version, tutti-degraded, inference-header-content-length, retry-after, retry-after-ms"
+        ),
         "access-control-max-age": "600",
     }
     assert response.headers["vary"] == "origin"
