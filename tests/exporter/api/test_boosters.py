@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import catboost
 import numpy as np
 import onnx
 import pytest
+import xgboost
 from onnx import helper
 
 from exporter import Exporter
@@ -34,7 +36,6 @@ def served(exporter: Exporter, folder: Path, x: Any, output: str) -> Any:
 
 @pytest.mark.parametrize("form", ["classifier", "booster"])
 def test_xgboost_is_a_member_with_its_classes(form: str, tmp_path: Path) -> None:
-    xgboost = pytest.importorskip("xgboost")
     x, y = rows(600)
     model = xgboost.XGBClassifier(n_estimators=8, max_depth=3, n_jobs=1).fit(x[:300], y[:300])
     member = model if form == "classifier" else model.get_booster()
@@ -44,7 +45,6 @@ def test_xgboost_is_a_member_with_its_classes(form: str, tmp_path: Path) -> None
 
 
 def test_xgboost_of_two_classes_keeps_their_order(tmp_path: Path) -> None:
-    xgboost = pytest.importorskip("xgboost")
     x, _ = rows(600)
     y = (x[:, 0] > 0.3).astype(int)
     model = xgboost.XGBClassifier(n_estimators=8, max_depth=2, n_jobs=1).fit(x[:300], y[:300])
@@ -57,7 +57,6 @@ def test_xgboost_of_two_classes_keeps_their_order(tmp_path: Path) -> None:
 
 
 def test_xgboost_answers_at_the_scale_of_its_targets(tmp_path: Path) -> None:
-    xgboost = pytest.importorskip("xgboost")
     x, _ = rows(600)
     y = 1e6 + 1e5 * (x @ W[:, 0])
     model = xgboost.XGBRegressor(n_estimators=20, n_jobs=1).fit(x[:300], y[:300])
@@ -67,7 +66,6 @@ def test_xgboost_answers_at_the_scale_of_its_targets(tmp_path: Path) -> None:
 
 def test_what_xgboosts_converter_gets_wrong_is_refused_by_the_gate() -> None:
     """Its random forests: onnxmltools divides by the number of trees twice (by up to 0.58 of a probability)."""
-    xgboost = pytest.importorskip("xgboost")
     x, y = rows(600)
     forest = xgboost.XGBRFClassifier(n_estimators=5, n_jobs=1).fit(x[:300], y[:300])
     with pytest.raises(ParityError, match="member 'forest': in batches of 1"):
@@ -78,7 +76,6 @@ def test_what_xgboosts_converter_gets_wrong_is_refused_by_the_gate() -> None:
 
 
 def test_catboost_is_a_member_with_its_classes(tmp_path: Path) -> None:
-    catboost = pytest.importorskip("catboost")
     x, y = rows(600)
     names = np.array(CLASSES)[::-1][y]  # in another order than its own, which is by the alphabet
     model = catboost.CatBoostClassifier(iterations=8, verbose=0, thread_count=1, allow_writing_files=False)
@@ -89,13 +86,14 @@ def test_catboost_is_a_member_with_its_classes(tmp_path: Path) -> None:
 
 
 def test_catboost_answers_at_the_scale_of_its_targets(tmp_path: Path) -> None:
-    catboost = pytest.importorskip("catboost")
     x, _ = rows(600)
     y = 1e6 + 1e5 * (x @ W[:, 0])
     model = catboost.CatBoostRegressor(iterations=20, verbose=0, thread_count=1, allow_writing_files=False)
     model.fit(x[:300], y[:300])
     exporter = Exporter("own").add("gbm", model).fit_fusion(x[300:], y[300:])
-    np.testing.assert_allclose(served(exporter, tmp_path, x[300:], "value"), model.predict(x[300:]), rtol=1e-5)
+    found = served(exporter, tmp_path, x[300:], "value")
+    # Near 0 the sum of leaves of up to 1e6 keeps the last digits of FP32, which its own FP64 does not lose.
+    np.testing.assert_allclose(found, model.predict(x[300:]), rtol=1e-5, atol=0.1)
 
 
 class Writes:

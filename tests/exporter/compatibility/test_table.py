@@ -10,11 +10,12 @@ import pytest
 
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
-from tests.exporter.compatibility import drawn, fitted, forms, mixed, wired
+from tests.exporter.compatibility import boosted, drawn, fitted, forms, mixed, wired
 from tests.exporter.compatibility.table import Brought, Row, rows
 from tutti import main
 
-BROUGHT: dict[str, Brought] = {**fitted.BROUGHT, **drawn.BROUGHT, **forms.BROUGHT, **wired.BROUGHT, **mixed.BROUGHT}
+KINDS = (fitted, boosted, drawn, forms, wired, mixed)
+BROUGHT: dict[str, Brought] = {name: made for kind in KINDS for name, made in kind.BROUGHT.items()}
 """What each row brings. A new row of the page needs an entry here, in a file of its kind."""
 
 
