@@ -10,7 +10,7 @@ from torch import nn
 from exporter.brought.trained import TrainedElsewhere
 from exporter.errors import BundleError
 from exporter.families.base import Setting
-from exporter.families.torch_member import TorchMember
+from exporter.networks.torch_member import TorchMember
 from model_repo import Input
 from model_repo.manifest import Kind
 

@@ -17,7 +17,7 @@ class Autoencoder(DetectorFamily, frozen=True, kw_only=True, tag="autoencoder"):
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A detector. Raises TrainingError."""
         from exporter.detectors.networks import Reconstruction
-        from exporter.families.torch_member import train_regressor
+        from exporter.networks.torch_member import train_regressor
 
         def trained(placed: Rows, own: Setting) -> Trained:
             takes = [entry.name for entry in own.inputs]

@@ -21,7 +21,7 @@ class KMeans(DetectorFamily, frozen=True, kw_only=True, tag="kmeans"):
         from sklearn.cluster import KMeans as Clustering
 
         from exporter.detectors.networks import Components, NearestCentre
-        from exporter.families.torch_member import TorchMember
+        from exporter.networks.torch_member import TorchMember
 
         if self.clusters > len(rows):
             raise TrainingError(f"clusters is {self.clusters}, there are {len(rows)} rows to fit")

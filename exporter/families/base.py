@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -162,7 +164,10 @@ class Extended(Protocol):
 
 
 class Family(Spec, frozen=True, kw_only=True, tag_field="family"):
-    """A member of a recipe; `family`, with what the rows are, chooses the subclass."""
+    """A member of a recipe; `family`, with what the rows are, chooses the subclass. No training library is imported."""
+
+    trainer: ClassVar[str]
+    """`module:function` of what trains it, called with the spec, the rows and the setting; imported when it trains."""
 
     quantize: Literal["never", "auto", "int8"] = "never"
     """8-bit weights: `auto` takes them where they are faster on the machine that exports and cost next to nothing,
@@ -180,7 +185,30 @@ class Family(Spec, frozen=True, kw_only=True, tag_field="family"):
 
     def train(self, rows: Rows, setting: Setting) -> Trained | Group:
         """The member trained on `rows`: deterministic for one seed, one thread. Raises TrainingError."""
-        raise NotImplementedError(f"{type(self).__name__}.train; this is a bug")
+        return trainer_of(type(self))(self, rows, setting)
+
+
+Train = Callable[[Any, Rows, Setting], Trained | Group]
+"""What an entry names: a spec of its own family, the rows and the setting → the member."""
+
+
+@cache
+def trainer_of(family: type[Family]) -> Train:
+    """The function that the family's `trainer` names; imports torch. A wrong entry is a bug, a LookupError.
+
+    Raises ModuleNotFoundError where a training library is not installed.
+    """
+    entry: str = getattr(family, "trainer", "")
+    module, _, function = entry.partition(":")
+    try:
+        train: Train | None = getattr(import_module(module), function, None)
+    except (ModuleNotFoundError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != module:
+            raise  # not the entry's module, but a library that it needs
+        train = None
+    if train is None:
+        raise LookupError(f"{family.__name__}.trainer is {entry!r}, expected MODULE:FUNCTION; this is a bug")
+    return train
 
 
 def names_of(member: str, heads: int) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Dataset, Rows
 from exporter.errors import ParityError
 from exporter.families.base import NETWORK, TREES, Setting
-from exporter.families.torch_member import TorchMember
 from exporter.inference import Graph
+from exporter.networks.torch_member import TorchMember
 from exporter.parity import Answer, check_parity
 from exporter.sweep import BATCH_ROWS, Sweep
 from model_repo import Input

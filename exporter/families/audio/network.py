@@ -13,7 +13,7 @@ from exporter.data.dataset import Rows
 from exporter.families.audio.fitting import Batch, Clips, distorted, epoch_of, optimised
 from exporter.families.audio.spec import AudioTraining
 from exporter.families.base import Setting, Tolerance
-from exporter.families.torch_member import TorchMember
+from exporter.networks.torch_member import TorchMember
 from exporter.training import seeded
 
 SOUND = Tolerance(atol=1e-4, rtol=1e-3)

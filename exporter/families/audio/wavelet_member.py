@@ -19,9 +19,9 @@ from exporter.families.audio.fitting import Clips, distorted
 from exporter.families.audio.network import EXAMPLE_SAMPLES
 from exporter.families.audio.spec import sample_rate
 from exporter.families.base import TREES, Setting
-from exporter.families.tree_estimator import tree_classifier, tree_probabilities
 from exporter.inference import Graph
 from exporter.networks.audio.scattering import Scattering
+from exporter.networks.tree_estimator import tree_classifier, tree_probabilities
 from model_repo.manifest import Kind
 
 if TYPE_CHECKING:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Count, Family, Rate, Setting, Trained
+from exporter.families.base import Count, Family, Rate
 
 
 class Embedding(Family, frozen=True, kw_only=True, tag="embedding"):
@@ -14,17 +13,11 @@ class Embedding(Family, frozen=True, kw_only=True, tag="embedding"):
     A new node has the mean of its neighbours' rows, and without neighbours the cold start's: the mean of all.
     """
 
+    trainer: ClassVar[str] = "exporter.networks.graph.positions:train_embedding"
+
     method: Literal["walks", "spectral"] = "walks"
     """DeepWalk's random walks in closed form, or eigenvectors, which do for larger graphs."""
     dimensions: Count = 64
     window: Count = 10
     """Steps of the walk within which nodes are near."""
     inverse_penalty: Rate = 1.0
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with logits. Raises TrainingError where walks have too many nodes."""
-        from exporter.families.torch_member import TorchMember
-        from exporter.networks.graph.positions import fit_embedding
-        from exporter.networks.graph.structure import TAKES
-
-        return TorchMember(fit_embedding(self, rows, setting), setting, "logits", TAKES)

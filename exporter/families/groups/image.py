@@ -86,10 +86,10 @@ class DeepEnsemble(_ImageGroup, frozen=True, kw_only=True, tag="deep_ensemble"):
         """The networks apart, each trained under a seed of its own."""
         from dataclasses import replace
 
-        from exporter.families.torch_member import cross_entropy, train_module
         from exporter.jobs import member_seed
         from exporter.networks.image.cnn import ConvolutionalNetwork
         from exporter.networks.image.pixels import frame_of
+        from exporter.networks.torch_member import cross_entropy, train_module
 
         frame = frame_of(setting)
         return [

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from exporter.conversion.torch_graph import each_to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.families.base import NETWORK, Group, Setting, Tolerance, Training
-from exporter.families.torch_member import train_module
+from exporter.networks.torch_member import train_module
 from model_repo.manifest import Kind
 
 _BATCH_ROWS = 256

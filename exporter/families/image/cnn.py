@@ -26,10 +26,10 @@ class Cnn(Family, frozen=True, kw_only=True, tag="cnn"):
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with logits. Raises TrainingError where the images are too small for the structure."""
-        from exporter.families.torch_member import train_classifier
         from exporter.networks.image.cnn import ConvolutionalNetwork
         from exporter.networks.image.pixels import frame_of
         from exporter.networks.image.trunk import Trunk, TrunkClassifier
+        from exporter.networks.torch_member import train_classifier
 
         frame, columns, structure = frame_of(setting), setting.columns, self.structure
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.families.base import Setting, Tolerance
-from exporter.families.torch_member import TorchMember
 from exporter.networks.image.patches import LinearOnFeatures, PatchResponses, patch_bank
 from exporter.networks.image.pixels import frame_of
+from exporter.networks.torch_member import TorchMember
 
 if TYPE_CHECKING:
     from exporter.families.image.linear import Linear

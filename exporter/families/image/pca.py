@@ -25,9 +25,9 @@ class Pca(Family, frozen=True, kw_only=True, tag="pca"):
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with logits. Raises TrainingError when there are fewer pixels or rows than components."""
-        from exporter.families.torch_member import train_classifier
         from exporter.networks.image.components import ComponentNetwork, principal_components
         from exporter.networks.image.pixels import frame_of
+        from exporter.networks.torch_member import train_classifier
 
         frame = frame_of(setting)
         basis = principal_components(frame, rows, self.components)

@@ -17,9 +17,9 @@ class _Recurrent(Family, frozen=True, kw_only=True):
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with logits."""
-        from exporter.families.torch_member import train_classifier
         from exporter.networks.image.pixels import frame_of
         from exporter.networks.image.recurrent import RowReader
+        from exporter.networks.torch_member import train_classifier
 
         frame = frame_of(setting)
         cell = str(self.__struct_config__.tag)

@@ -33,7 +33,6 @@ class Retrieval(Family, frozen=True, kw_only=True, tag="retrieval"):
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with probabilities. Raises TrainingError where the images are too small for the structure."""
-        from exporter.families.torch_member import TorchMember, cross_entropy, train_module
         from exporter.networks.image.pixels import frame_of
         from exporter.networks.image.retrieval import (
             Embedding,
@@ -43,6 +42,7 @@ class Retrieval(Family, frozen=True, kw_only=True, tag="retrieval"):
             contrastive_loss,
             embedding_of,
         )
+        from exporter.networks.torch_member import TorchMember, cross_entropy, train_module
 
         frame, columns, contrast = frame_of(setting), setting.columns, self.contrast
 

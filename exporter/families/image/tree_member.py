@@ -13,8 +13,8 @@ from exporter.conversion.tree_graph import forest_to_onnx, lightgbm_to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.distortion import distorted
 from exporter.families.base import TREES, Setting
-from exporter.families.tree_estimator import tree_classifier, tree_probabilities
 from exporter.networks.image.pixels import Frame, frame_of
+from exporter.networks.tree_estimator import tree_classifier, tree_probabilities
 from model_repo.manifest import Kind
 
 if TYPE_CHECKING:

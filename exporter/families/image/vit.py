@@ -28,9 +28,9 @@ class Vit(Family, frozen=True, kw_only=True, tag="vit"):
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with logits. Raises TrainingError when patches or heads do not divide what they must."""
-        from exporter.families.torch_member import train_classifier
         from exporter.networks.image.attention import VisionTransformer
         from exporter.networks.image.pixels import frame_of
+        from exporter.networks.torch_member import train_classifier
 
         frame = frame_of(setting)
         shape = (self.stem, self.patch, self.width, self.attention_heads, self.layers)

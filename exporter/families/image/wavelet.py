@@ -49,9 +49,9 @@ class Wavelet(Family, frozen=True, kw_only=True, tag="wavelet"):
         return self._perceptron(rows, setting) if self.head == "perceptron" else self._trees(rows, setting)
 
     def _perceptron(self, rows: Rows, setting: Setting) -> Trained:
-        from exporter.families.torch_member import train_classifier
         from exporter.networks.image.haar import WaveletNetwork, coefficient_scale
         from exporter.networks.image.pixels import frame_of
+        from exporter.networks.torch_member import train_classifier
 
         frame = frame_of(setting)
         scale = coefficient_scale(frame, rows, self.levels)
@@ -61,7 +61,7 @@ class Wavelet(Family, frozen=True, kw_only=True, tag="wavelet"):
     def _trees(self, rows: Rows, setting: Setting) -> Trained:
         from lightgbm import LGBMClassifier
 
-        from exporter.families.feature_trees import FeatureTrees
+        from exporter.networks.feature_trees import FeatureTrees
         from exporter.networks.image.energies import HaarEnergies
         from exporter.networks.image.pixels import frame_of
 

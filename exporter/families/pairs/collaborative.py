@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Count, Family, NotNegative, Setting, Trained
+from exporter.families.base import Count, Family, NotNegative
 from exporter.families.pairs.baseline import Baseline
 
 
@@ -15,6 +14,8 @@ class Collaborative(Family, frozen=True, kw_only=True, tag="collaborative"):
     Similarity is the correlation of what the baseline leaves, over common ratings, shrunk by their number.
     """
 
+    trainer: ClassVar[str] = "exporter.networks.pairs.neighbourhood:train_neighbourhood"
+
     by: Literal["item", "user"] = "item"
     neighbours: Count = 30
     shrinkage: NotNegative = 100.0
@@ -22,11 +23,3 @@ class Collaborative(Family, frozen=True, kw_only=True, tag="collaborative"):
     damping: NotNegative = 0.3
     """Similarity of a neighbour with no deviation: pulls the answer to the baseline where neighbours are few."""
     baseline: Baseline = Baseline()
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with values. Raises TrainingError where users × items is too much for tables."""
-        from exporter.networks.pairs.neighbourhood import fit_neighbourhood
-        from exporter.networks.pairs.regressor import finished, prepared
-
-        ratings, baseline, left = prepared(self.baseline, rows, setting)
-        return finished(baseline, fit_neighbourhood(self, ratings, left), setting)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Count, Family, Setting, Share, Trained, Training
+from typing import ClassVar
+
+from exporter.families.base import Count, Family, Share, Training
 from exporter.families.pairs.baseline import Baseline
 
 
@@ -14,6 +15,8 @@ class TwoTower(Family, frozen=True, kw_only=True, tag="two_tower"):
     known by its genres and year, a user by age and job.
     """
 
+    trainer: ClassVar[str] = "exporter.networks.pairs.towers:train_towers"
+
     dimensions: Count = 32
     hidden: Count = 64
     hidden_ids: Share = 0.1
@@ -21,11 +24,3 @@ class TwoTower(Family, frozen=True, kw_only=True, tag="two_tower"):
     dropout: Share = 0.3
     training: Training = Training(epochs=10, batch_rows=512, learning_rate=6e-3, weight_decay=0.5)
     baseline: Baseline = Baseline()
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with values."""
-        from exporter.networks.pairs.regressor import finished, prepared
-        from exporter.networks.pairs.towers import fit_towers
-
-        ratings, baseline, left = prepared(self.baseline, rows, setting)
-        return finished(baseline, fit_towers(self, ratings, left, setting), setting)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Count, Family, NotNegative, Rate, Setting, Trained
+from exporter.families.base import Count, Family, NotNegative, Rate
 
 Part = Annotated[float, Meta(gt=0, le=1)]
 
 
 class Tree(Family, frozen=True, kw_only=True, tag="tree"):
     """LightGBM on single lags and on means, spreads and extremes of the window's end; the answer is a move."""
+
+    trainer: ClassVar[str] = "exporter.networks.series.trees:train_trees"
 
     series: Literal["all", "target"] = "target"
     """What it looks at: every series of the window, or the predicted one alone."""
@@ -29,9 +30,3 @@ class Tree(Family, frozen=True, kw_only=True, tag="tree"):
     rows: Part = 0.5
     """Share of the rows that each tree is grown on: windows side by side are nearly the same."""
     ridge: NotNegative = 10.0
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with a value."""
-        from exporter.families.series.tree_member import train_trees
-
-        return train_trees(self, rows, setting)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from exporter.data.dataset import Array, Rows
 from exporter.errors import TrainingError
 from exporter.families.base import Setting, Trained
-from exporter.families.torch_member import TorchMember
 from exporter.networks.table.features import DenseFeatures
+from exporter.networks.torch_member import TorchMember
 
 if TYPE_CHECKING:
     from exporter.families.table.linear import Linear

@@ -26,8 +26,8 @@ class Mlp(Family, frozen=True, kw_only=True, tag="mlp"):
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with logits, or with a value. Raises TrainingError."""
         from exporter.families.table.words import train_on_words
-        from exporter.families.torch_member import squared_error, train_classifier, train_regressor
         from exporter.networks.table.perceptron import Perceptron
+        from exporter.networks.torch_member import squared_error, train_classifier, train_regressor
 
         def trained(placed: Rows, inner: Setting) -> Trained:
             takes = [entry.name for entry in inner.inputs]

@@ -37,8 +37,8 @@ class Tree(Family, frozen=True, kw_only=True, tag="tree"):
 
     def train(self, rows: Rows, setting: Setting) -> Trained:
         """A member with probabilities, or with a value."""
-        from exporter.families.feature_trees import FeatureTrees
         from exporter.families.table.words import train_on_words
+        from exporter.networks.feature_trees import FeatureTrees
         from exporter.networks.table.features import TreeFeatures
 
         def grown(placed: Rows, inner: Setting) -> Trained:

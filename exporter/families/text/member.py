@@ -14,8 +14,8 @@ from exporter.data.dataset import Array, Rows
 from exporter.families.base import Setting, Trained
 from exporter.families.text.fitting import fit_texts, token_counts, trimmed
 from exporter.families.text.training import Reading, TextTraining, reading_of
-from exporter.families.torch_member import TorchMember
 from exporter.networks.text.classifier import Classifier, Encoder
+from exporter.networks.torch_member import TorchMember
 from exporter.training import seeded
 
 _BATCH_ROWS = 64

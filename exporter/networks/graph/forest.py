@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +13,11 @@ from exporter.conversion.compose import features_then_trees
 from exporter.data.dataset import Array, Rows
 from exporter.errors import TrainingError
 from exporter.families.base import TREES, Setting
+from exporter.families.graph.tree import Tree
 from exporter.networks.graph.answers import NodeAnswers
 from exporter.networks.graph.smoothing import fit_projection
 from exporter.networks.graph.structure import TAKES, labelled
 from model_repo.manifest import Kind
-
-if TYPE_CHECKING:
-    from exporter.families.graph.tree import Tree
 
 
 class ForestMember:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
-from exporter.families.base import Setting
+from exporter.families.base import Setting, Trained
+from exporter.families.graph.gcn import Gcn
+from exporter.families.graph.graphsage import GraphSage
 from exporter.networks.graph.answers import NodeAnswers, averages, gathered
 from exporter.networks.graph.loop import fit_nodes
-from exporter.networks.graph.structure import Structure, labelled, thinned, to_torch
+from exporter.networks.graph.structure import TAKES, Structure, labelled, thinned, to_torch
+from exporter.networks.torch_member import TorchMember
 from exporter.training import seeded
-
-if TYPE_CHECKING:
-    from exporter.families.graph.gcn import Gcn
-    from exporter.families.graph.graphsage import GraphSage
 
 _FINAL_STEPS = 100
 """Of the personalised PageRank after training: at a chance of 0.1 to return, 0.9^100 = 3e-5 of it is missing."""
@@ -181,3 +178,14 @@ class _SageNewcomer(nn.Module):
         hidden = (x @ self.net.own.weight + gathered(self.below, place, near) + self.net.own.bias).relu()
         found: Tensor = self.net.above_own(hidden) + gathered(self.above, place, near)
         return found
+
+
+def train_gcn(spec: Gcn, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits."""
+    fitted = fit_gcn(spec, rows, setting) if spec.back is None else fit_pagerank(spec, spec.back, rows, setting)
+    return TorchMember(fitted, setting, "logits", TAKES)
+
+
+def train_sage(spec: GraphSage, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits."""
+    return TorchMember(fit_sage(spec, rows, setting), setting, "logits", TAKES)

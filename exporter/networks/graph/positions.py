@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,14 +9,13 @@ from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
-from exporter.families.base import Setting
+from exporter.families.base import Setting, Trained
+from exporter.families.graph.embedding import Embedding
+from exporter.families.graph.propagation import Propagation
 from exporter.networks.graph.answers import NodeAnswers, averages, gathered
 from exporter.networks.graph.smoothing import logistic
-from exporter.networks.graph.structure import Structure, labelled
-
-if TYPE_CHECKING:
-    from exporter.families.graph.embedding import Embedding
-    from exporter.families.graph.propagation import Propagation
+from exporter.networks.graph.structure import TAKES, Structure, labelled
+from exporter.networks.torch_member import TorchMember
 
 Floats = NDArray[np.float64]
 
@@ -134,3 +131,13 @@ def fit_propagation(spec: Propagation, rows: Rows, setting: Setting) -> NodeAnsw
     prior = torch.from_numpy(start.sum(axis=0) / len(node))[None]
     table = torch.from_numpy(np.asarray(mass, dtype=np.float32))
     return NodeAnswers(settled(table, prior, spec.doubt), _PropagationNewcomer(table, prior, spec.doubt))
+
+
+def train_embedding(spec: Embedding, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError where walks have too many nodes."""
+    return TorchMember(fit_embedding(spec, rows, setting), setting, "logits", TAKES)
+
+
+def train_propagation(spec: Propagation, rows: Rows, setting: Setting) -> Trained:
+    """A member with probabilities."""
+    return TorchMember(fit_propagation(spec, rows, setting), setting, "probabilities", TAKES)

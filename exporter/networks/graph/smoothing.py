@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
-from exporter.families.base import Setting
+from exporter.families.base import Setting, Trained
+from exporter.families.graph.linear import Linear
+from exporter.families.graph.tree import Tree
 from exporter.networks.graph.answers import NodeAnswers, gathered
-from exporter.networks.graph.structure import Structure, labelled
-
-if TYPE_CHECKING:
-    from exporter.families.graph.linear import Linear
-    from exporter.families.graph.tree import Tree
+from exporter.networks.graph.structure import TAKES, Structure, labelled
+from exporter.networks.torch_member import TorchMember
 
 _OVERSAMPLED = 10
 """Directions beyond those asked for in the randomised decomposition (scikit-learn's default)."""
@@ -119,3 +118,8 @@ def _levels(known: Structure, start: NDArray[np.float32], steps: int) -> list[ND
     for _ in range(steps):
         found.append(np.asarray(spread @ found[-1], dtype=np.float32))
     return found
+
+
+def train_linear(spec: Linear, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits."""
+    return TorchMember(fit_linear(spec, rows, setting), setting, "logits", TAKES)

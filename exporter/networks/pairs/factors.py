@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.pairs.factors import Factors
 from exporter.networks.pairs.neighbourhood import require_tables, with_cold_row
 from exporter.networks.pairs.ratings import Ratings
-
-if TYPE_CHECKING:
-    from exporter.families.pairs.factors import Factors
+from exporter.networks.pairs.regressor import finished, prepared
 
 Floats = NDArray[np.float64]
 
@@ -62,3 +61,9 @@ def _solved(other: Floats, value: Floats, rated: Floats, regularisation: float) 
     normal += pull[:, None, None] * np.eye(dimensions)
     found = np.linalg.solve(normal, (value @ other)[:, :, None])[:, :, 0]
     return found.astype(np.float64)
+
+
+def train_factors(spec: Factors, rows: Rows, setting: Setting) -> Trained:
+    """A member with values. Raises TrainingError where users × items is too much for tables."""
+    ratings, baseline, left = prepared(spec.baseline, rows, setting)
+    return finished(baseline, fit_factors(spec, ratings, left, setting.seed), setting)

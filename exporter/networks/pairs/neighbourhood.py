@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
+from exporter.families.base import Setting, Trained
+from exporter.families.pairs.collaborative import Collaborative
 from exporter.networks.pairs.ratings import Ratings
-
-if TYPE_CHECKING:
-    from exporter.families.pairs.collaborative import Collaborative
+from exporter.networks.pairs.regressor import finished, prepared
 
 MOST_CELLS = 1 << 26
 """Of one table: 256 MB of float32. Beyond that, neighbours belong into an index beside the model."""
@@ -96,3 +95,9 @@ def require_tables(cells: int, ratings: Ratings) -> None:
 def with_cold_row(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """The table with a row of 0 behind the last."""
     return np.concatenate([table, np.zeros((1, table.shape[1]))])
+
+
+def train_neighbourhood(spec: Collaborative, rows: Rows, setting: Setting) -> Trained:
+    """A member with values. Raises TrainingError where users × items is too much for tables."""
+    ratings, baseline, left = prepared(spec.baseline, rows, setting)
+    return finished(baseline, fit_neighbourhood(spec, ratings, left), setting)

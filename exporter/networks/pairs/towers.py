@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporter.families.base import Setting
-from exporter.families.torch_member import squared_error
+from exporter.data.dataset import Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.pairs.two_tower import TwoTower
 from exporter.networks.pairs.ratings import Ratings, tables
+from exporter.networks.pairs.regressor import finished, prepared
+from exporter.networks.torch_member import squared_error
 from exporter.training import fit, seeded
-
-if TYPE_CHECKING:
-    from exporter.families.pairs.two_tower import TwoTower
 
 _START = 0.05
 """Spread of the embeddings before training."""
@@ -93,3 +91,9 @@ def fit_towers(spec: TwoTower, ratings: Ratings, left: NDArray[np.float64], sett
     towers.user.forget(np.setdiff1d(np.arange(ratings.users), ratings.user))
     towers.item.forget(np.setdiff1d(np.arange(ratings.items), ratings.item))
     return towers
+
+
+def train_towers(spec: TwoTower, rows: Rows, setting: Setting) -> Trained:
+    """A member with values."""
+    ratings, baseline, left = prepared(spec.baseline, rows, setting)
+    return finished(baseline, fit_towers(spec, ratings, left, setting), setting)

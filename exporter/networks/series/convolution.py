@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from exporter.networks.series.level import Moves
+from exporter.data.dataset import Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.series.cnn import Cnn
+from exporter.networks.series.level import Levelled, Moves
+from exporter.networks.torch_member import absolute_error, train_regressor
 
 
 class TemporalCnn(nn.Module):
@@ -30,3 +34,14 @@ class TemporalCnn(nn.Module):
         found = self.body(moves.transpose(1, 2))
         answer: Tensor = self.leave(torch.cat([found.mean(dim=2), found[:, :, -1]], dim=1))
         return answer
+
+
+def train_cnn(spec: Cnn, rows: Rows, setting: Setting) -> Trained:
+    """A member with a value. Raises TrainingError."""
+
+    def build() -> Levelled:
+        moves = Moves(rows, setting, spec.series)
+        body = TemporalCnn(moves, width=spec.width, layers=spec.layers, dropout=spec.dropout)
+        return Levelled(rows, setting, moves, body)
+
+    return train_regressor(build, rows, setting, spec.training, absolute_error)

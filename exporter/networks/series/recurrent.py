@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from exporter.networks.series.level import Moves, require_patches
+from exporter.data.dataset import Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.series.gru import Gru
+from exporter.networks.series.level import Levelled, Moves, require_patches
+from exporter.networks.torch_member import absolute_error, train_regressor
 
 
 class PatchGru(nn.Module):
@@ -26,3 +30,14 @@ class PatchGru(nn.Module):
         states, _ = self.gru(self.enter(torch.reshape(moves, (-1, self.patches, self.size))))
         found: Tensor = self.leave(states[:, -1])
         return found
+
+
+def train_gru(spec: Gru, rows: Rows, setting: Setting) -> Trained:
+    """A member with a value. Raises TrainingError, also where `patch` does not divide the window."""
+
+    def build() -> Levelled:
+        moves = Moves(rows, setting, spec.series)
+        body = PatchGru(moves, patch=spec.patch, hidden=spec.hidden, dropout=spec.dropout)
+        return Levelled(rows, setting, moves, body)
+
+    return train_regressor(build, rows, setting, spec.training, absolute_error)

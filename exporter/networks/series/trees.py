@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,13 +14,11 @@ from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.data.series import WINDOW
 from exporter.families.base import TREES, Setting
-from exporter.families.feature_trees import FeatureTrees
+from exporter.families.series.tree import Tree
+from exporter.networks.feature_trees import FeatureTrees
 from exporter.networks.series.lags import Lags
 from exporter.networks.series.level import Last, Moves, difference
 from model_repo.manifest import Kind
-
-if TYPE_CHECKING:
-    from exporter.families.series.tree import Tree
 
 
 class TreesOnMoves:

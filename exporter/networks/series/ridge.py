@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import nn
@@ -11,11 +9,9 @@ from torch import nn
 from exporter.data.dataset import Rows
 from exporter.data.series import WINDOW
 from exporter.families.base import Setting, Trained
-from exporter.families.torch_member import TorchMember
+from exporter.families.series.linear import Linear
 from exporter.networks.series.level import Levelled, Moves, difference
-
-if TYPE_CHECKING:
-    from exporter.families.series.linear import Linear
+from exporter.networks.torch_member import TorchMember
 
 
 def train_ridge(spec: Linear, rows: Rows, setting: Setting) -> Trained:
