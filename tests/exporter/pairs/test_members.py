@@ -110,7 +110,7 @@ def test_a_film_without_ratings_is_known_by_its_side_features(data: Dataset) -> 
     changed = Rows(fit.inputs, better, fit.ids, fit.part, fit.group)
     spec = TwoTower(dimensions=4, hidden=16, dropout=0.0, training=QUICK, hidden_ids=0.5,
                     baseline=Baseline(sitting_s=None, item_shrinkage=1e9))  # fmt: skip
-    member = spec.train(changed, setting(data))
+    member = trained_alone(spec, changed, setting(data))
     unrated, unknown = rated(member, (5, ITEMS + 1, FIRST), (5, NOBODY, FIRST))
     assert (ITEMS + 1) % 2 == 1
     assert unrated > unknown + 0.5
@@ -122,7 +122,9 @@ def test_the_sitting_matters_only_near_in_time(data: Dataset) -> None:
     sad = Rows(fit.inputs, np.where(fit.inputs["timestamp"] == times[0], 1.0, fit.target).astype(np.float32),
                fit.ids, fit.part, fit.group)  # fmt: skip
     # Without any time a user's own bias already holds the mean: what is left is the mood of the minute.
-    member = Popularity(baseline=Baseline(periods=1, sitting_s=5.0, sitting_shrinkage=0.1)).train(sad, setting(data))
+    member = trained_alone(
+        Popularity(baseline=Baseline(periods=1, sitting_s=5.0, sitting_shrinkage=0.1)), sad, setting(data)
+    )
     then, later, never = rated(member, (7, NOBODY, int(times[0])), (7, NOBODY, int(times[-1]) + 10**6), (7, NOBODY, 0))
     assert then < later - 0.3
     assert later == pytest.approx(never, abs=1e-6)
@@ -151,7 +153,7 @@ def test_ids_become_places_whether_close_together_or_far_apart(ids: list[int]) -
 def test_a_seed_gives_the_same_answers(data: Dataset) -> None:
     fit, _ = parts(data)
     family = Factors(dimensions=2, iterations=2)
-    one, two, three = (family.train(fit, setting(data, seed)).predict(fit.inputs) for seed in (1, 1, 2))
+    one, two, three = (trained_alone(family, fit, setting(data, seed)).predict(fit.inputs) for seed in (1, 1, 2))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, three)
 

@@ -19,6 +19,7 @@ from exporter.parity import check_parity
 from exporter.sweep import Sweep
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
+from tests.exporter.data import trained_alone
 from tests.exporter.series.samples import hours
 
 pytestmark = pytest.mark.timeout(300)  # the first conversion imports torch and its exporter
@@ -77,7 +78,7 @@ def test_the_graph_answers_as_the_member_and_moves_with_the_level(
     family: Linear | Gru | Cnn | Tree, data: Dataset
 ) -> None:
     fit, test = (data.rows.take(np.flatnonzero(data.rows.part == part)) for part in (FREE, TEST))
-    member = family.train(fit, setting_of(data))
+    member = trained_alone(family, fit, setting_of(data))
     graph = Graph(member.to_onnx())
     check_parity(member.predict, graph, Sweep.of(test, data), member.kind, member.tolerance)
     higher = {WINDOW: test.inputs[WINDOW] + np.float32(64)}
@@ -87,7 +88,7 @@ def test_the_graph_answers_as_the_member_and_moves_with_the_level(
 def test_lags_tell_what_is_to_come(data: Dataset) -> None:
     fit, test = (data.rows.take(np.flatnonzero(data.rows.part == part)) for part in (FREE, TEST))
     same = np.abs(test.target - test.inputs[WINDOW][:, -1, 1]).mean()
-    found = Linear(penalty=0.01).train(fit, setting_of(data)).predict(test.inputs)[:, 0]
+    found = trained_alone(Linear(penalty=0.01), fit, setting_of(data)).predict(test.inputs)[:, 0]
     assert np.abs(found - test.target).mean() < 0.3 * same
 
 
