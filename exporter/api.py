@@ -163,7 +163,8 @@ class Exporter:
             fused = fuse_members(self._head, entrants)
         split = {"fusion": len(fusion), "test": len(tested), "golden": min(golden, len(tested))}
         board = board_of(
-            self._head, fused, split, preset="api", seconds=round(time.perf_counter() - started, 1),
+            self._head, self._classes, fused, tested.target, split, preset="api",
+            seconds=round(time.perf_counter() - started, 1),
             parity={name: found.largest_difference for name, found in parity.items()},
         )  # fmt: skip
         feeds = {name: array[:golden] for name, array in tested.inputs.items()}

@@ -44,6 +44,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rmse: float | None = None
     mae: float | None = None
     ndcg_at_10: float | None = None
+    micro_f1: float | None = None
+    macro_f1: float | None = None
     best_single_log_loss: float | None = None
     best_single_rmse: float | None = None
     best_single_mae: float | None = None
@@ -119,7 +121,8 @@ def _print_result(exported: Exported, *, as_json: bool) -> None:
     board, version = exported.board, exported.version
     if as_json:
         fused, best = board.row(board.published).metrics, board.row(board.best_single).metrics
-        figures = {name: getattr(fused, name) for name in ("accuracy", "log_loss", "ece", "rmse", "mae", "ndcg_at_10")}
+        names = ("accuracy", "log_loss", "ece", "rmse", "mae", "ndcg_at_10", "micro_f1", "macro_f1")
+        figures = {name: getattr(fused, name) for name in names}
         figures[f"best_single_{board.metric}"] = best.figure(board.metric)
         summary = Summary(
             name=version.name,

@@ -24,10 +24,12 @@ from exporter.fusing.rules import calibrated_stack
 from exporter.fusing.selection import CROSS_FITS, Fusing, fit_fusion
 from exporter.inference import batches
 from exporter.recipe import Head
+from exporter.reporting.label_rows import LabelRow, label_rows
 from exporter.reporting.leaderboard import Leaderboard, Row
 from exporter.subsets import only
 from exporter.useful import Published, published
 from model_repo import Input, Vote
+from model_repo.manifest import THRESHOLD
 from server.runtime import LoadedEnsemble
 from server.runtime.closeness import closeness, typical
 from server.runtime.outputs import FUSED_OUTPUT
@@ -66,6 +68,8 @@ class Fused:
     """Its answers [m, C]."""
     rows: tuple[Row, ...]
     compared: Compared
+    thresholds: tuple[float, ...] = ()
+    """Of labels that do not exclude each other: from where on each holds; none for votes, whose labels are theirs."""
 
     @property
     def published(self) -> Row:
@@ -87,7 +91,11 @@ def fuse_members(head: Head, entrants: Entrants) -> Fused:
     members = {row.name: row.metrics.figure(objective.metric) for row in rows if row.kind == "member"}
     best = min(members, key=lambda name: members[name])
     compared = compare(ledger, fusing, subsets, Trial(P, test.target, latencies))
-    return Fused(fusing, chosen, chosen(P), best, P[ledger.members.index(best)], tuple(rows), compared)
+    thresholds: tuple[float, ...] = ()
+    if ledger.labels and not isinstance(chosen.rule.fusion, Vote):  # whose labels are the majority's
+        thresholds = fit_thresholds(chosen.validation, ledger.target)
+    best_answer = P[ledger.members.index(best)]
+    return Fused(fusing, chosen, chosen(P), best, best_answer, tuple(rows), compared, thresholds)
 
 
 def _require_rows(ledger: Ledger) -> None:
@@ -105,8 +113,14 @@ def _require_rows(ledger: Ledger) -> None:
         )
 
 
-def board_of(head: Head, fused: Fused, split: Mapping[str, int], **more: Any) -> Leaderboard:
-    """The leaderboard; `more` are its fields about this run: preset, seconds, parity, quantised."""
+def board_of(
+    head: Head, classes: Sequence[str], fused: Fused, target: Array, split: Mapping[str, int], **more: Any
+) -> Leaderboard:
+    """The leaderboard of test rows with `target`; `more` are its fields about this run: preset, seconds, parity."""
+    labels: tuple[LabelRow, ...] = ()
+    if head.task == "multilabel":
+        thresholds = fused.thresholds or (THRESHOLD,) * len(classes)
+        labels = label_rows(classes, thresholds, fused.answer, fused.best_answer, target)
     fusing, chosen, metric = fused.fusing, fused.chosen, head.objective.metric
     members = {row.name: row.metrics for row in fused.rows if row.kind == "member"}
     names = [list(members)[k] for k in chosen.members]
@@ -129,6 +143,7 @@ def board_of(head: Head, fused: Fused, split: Mapping[str, int], **more: Any) ->
         missed=tuple(missed(head.acceptance, fused.published.metrics, rivals, head.objective)),
         diversity=fused.compared.diversity,
         pareto=fused.compared.pareto,
+        labels=labels,
         **more,
     )
 
@@ -158,7 +173,6 @@ def bundle_of(
     manifest = bundles.draft(head.name, head.task, classes, inputs, [part.entry for part in weighed], rule.fusion)
     raw, feeds = [golden[0][k] for k in chosen.members], golden[1]
     alpha = head.fusion.alpha if head.task == "classification" else None
-    labels = head.task == "multilabel" and not isinstance(rule.fusion, Vote)  # whose labels are the majority's
     return Bundle(
         name=head.name,
         task=head.task,
@@ -170,7 +184,7 @@ def bundle_of(
         golden=bundles.golden_rows(manifest, raw, feeds, rule.stacker),
         stacker=None if rule.stacker is None else rule.stacker.data,
         conformal=None if alpha is None else conformal_quantile(chosen.validation, entrants.ledger.target, alpha),
-        thresholds=fit_thresholds(chosen.validation, entrants.ledger.target) if labels else (),
+        thresholds=fused.thresholds,
         batching=head.batching,
         description=head.description,
         **more,

@@ -113,7 +113,9 @@ def _fused(
     report(_STEPS[1], 1, len(_STEPS))
     board = board_of(
         recipe,
+        trained.dataset.classes,
         fused,
+        test.target,
         {name: len(part) for name, part in trained.split.parts().items()},
         preset=options.preset,
         seconds=round(time.perf_counter() - started, 1),

@@ -15,6 +15,7 @@ from exporter.conversion.int8 import int8
 from exporter.data.dataset import Array, Dataset, Rows
 from exporter.errors import ConversionError
 from exporter.families.base import Family
+from exporter.fusing.labels import calibrated_labels, label_temperature
 from exporter.fusing.temperature import fit_temperature
 from exporter.inference import Graph, batches
 from exporter.jobs import FINAL, Job, Made
@@ -149,7 +150,7 @@ def _objections(decision: Decision, objective: Objective, loss: float) -> list[s
     if max(ratios) > 1 or min(ratios) > 1 - LEAST_GAIN:
         told = ", ".join(f"{ratio:.2f} × at {rows}" for rows, ratio in zip(TIMED_ROWS, ratios, strict=True))
         found.append(f"is not faster here ({told} rows)")
-    bound = MAX_LOSS_CHANGE if objective.classifies else MAX_RELATIVE_CHANGE * loss
+    bound = MAX_LOSS_CHANGE if objective.metric == "log_loss" else MAX_RELATIVE_CHANGE * loss
     if decision.loss_change > bound:
         found.append(f"costs {decision.loss_change:+.4f} {wording(objective.metric)}, at most {bound:.4f} is allowed")
     if decision.flips > MAX_FLIPS:
@@ -171,8 +172,10 @@ def _held(made: Made, dataset: Dataset) -> Rows:
 
 def _answers(made: Made, raw: NDArray[np.float32], rows: Rows) -> NDArray[np.float64]:
     """Calibrated by the temperature that fits them."""
-    temperature = fit_temperature(raw, made.kind, rows.target[: len(raw)])
-    return calibrate(raw, made.kind, temperature)
+    y = rows.target[: len(raw)]
+    if y.ndim == 2 and made.kind != "value":  # labels that do not exclude each other
+        return calibrated_labels(raw, made.kind, label_temperature(raw, made.kind, y))
+    return calibrate(raw, made.kind, fit_temperature(raw, made.kind, y))
 
 
 def _in_batches(graph: Graph, inputs: Mapping[str, Array], size: int) -> NDArray[np.float32]:

@@ -62,7 +62,7 @@ RULES: dict[Task, tuple[RuleName, ...]] = {
 }
 """Of the tasks that recipes train, in the default order of trust."""
 
-BOUNDS = ("accuracy", "log_loss", "ece", "brier", "rmse", "mae", "ndcg_at_10")
+BOUNDS = ("accuracy", "log_loss", "ece", "brier", "rmse", "mae", "ndcg_at_10", "micro_f1", "macro_f1")
 """The figures that may be asked for."""
 
 
@@ -76,6 +76,8 @@ class Acceptance(Spec, frozen=True, kw_only=True):
     rmse: float | None = None
     mae: float | None = None
     ndcg_at_10: float | None = None
+    micro_f1: float | None = None
+    macro_f1: float | None = None
     best_single: bool = True
     """Its loss (`fusion.metric`) is not above any single member's."""
     enforce: bool = True

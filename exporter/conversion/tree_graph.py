@@ -26,8 +26,13 @@ _TARGET = {"": OPSET, "ai.onnx.ml": ML_OPSET}
 def tree_graph(estimator: Any, features: int) -> ModelProto:
     """The trees alone, not normalised: `flat` [n, features] → `probabilities` [n, C] or, of a regressor, `variable`.
 
-    Takes LightGBM's scikit-learn estimators and whatever else skl2onnx converts. Raises ConversionError.
+    Takes LightGBM's scikit-learn estimators, trees of labels, and whatever else skl2onnx converts. Raises
+    ConversionError.
     """
+    from exporter.conversion.label_trees import BoostedLabels, LabelForest
+
+    if isinstance(estimator, BoostedLabels | LabelForest):
+        return estimator.graph(features)
     lightgbm = type(estimator).__module__.partition(".")[0] == "lightgbm"
     convert = _lightgbm if lightgbm else _sklearn
     return attempted(lambda: convert(estimator, features))

@@ -6,6 +6,7 @@ from exporter.data.audio import Speech
 from exporter.data.cifar import Cifar10
 from exporter.data.cleaning import Cleaning, clean
 from exporter.data.dataset import Dataset, Rows
+from exporter.data.digit_pairs import DigitPairs
 from exporter.data.digits import Digits
 from exporter.data.graph import Graph
 from exporter.data.idx import Idx
@@ -22,6 +23,7 @@ SOURCES: Mapping[str, type[Source]] = {
     for source in (
         AgNews,
         Cifar10,
+        DigitPairs,
         Digits,
         Idx,
         ImageFolder,
@@ -43,6 +45,7 @@ __all__ = [
     "Cifar10",
     "Cleaning",
     "Dataset",
+    "DigitPairs",
     "Digits",
     "Domain",
     "Graph",

@@ -80,7 +80,7 @@ def _copies(rows: Rows, keep: Mask, *, contradictions: bool) -> Iterator[tuple[s
     for row in np.flatnonzero(keep & ~given & ~leaked):
         seen = first.setdefault(keys[row], int(row))
         copies[row] = seen != row
-        if rows.target[seen] != rows.target[row]:
+        if not np.array_equal(rows.target[seen], rows.target[row]):
             contradicting.add(keys[row])
     against = np.array([key in contradicting for key in keys], dtype=np.bool_) & keep & ~given & ~leaked
     yield "equal a test row", leaked

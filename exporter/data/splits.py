@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -55,14 +55,16 @@ def split(rows: Rows, spec: SplitSpec, seed: int, names: Sequence[str] = ()) -> 
 
     Rows that the data set itself gives to a part are in that part. Of the rest each part has the classes in their
     proportion, to within one row. Raises DataError naming the class that has too few rows: each needs one to test,
-    one for the fusion, and one per fold (at least one) to fit; for a regression all rows are one class.
+    one for the fusion, and one per fold (at least one) to fit; for a regression all rows are one class. Labels that do
+    not exclude each other, int64 [n, C], are split by the rarest that holds in a row.
     """
     rng = np.random.default_rng([seed, 0x5EED])
-    strata = rows.target if names else np.zeros(len(rows), dtype=np.int64)
+    several = bool(names) and rows.target.ndim == 2
+    strata = rarest(rows.target) if several else rows.target if names else np.zeros(len(rows), dtype=np.int64)
     given = {"test": np.flatnonzero(rows.part == TEST), "fusion": np.flatnonzero(rows.part == FUSION)}
     free = rows.part == FREE
     total = int(free.sum())
-    labels = range(max(len(names), 1))
+    labels = range(max(len(names) + several, 1))
     pools = [rng.permutation(np.flatnonzero(free & (strata == label))) for label in labels]
     wanted = {"test": round(total * spec.test), "fusion": round(total * spec.fusion), "golden": spec.golden}
     wanted = {part: 0 if len(given.get(part, ())) else count for part, count in wanted.items()}
@@ -79,9 +81,16 @@ def split(rows: Rows, spec: SplitSpec, seed: int, names: Sequence[str] = ()) -> 
             parts[part] = [index[strata[index] == label] for label in labels]
     if len(given["test"]):
         parts["golden"] = [rng.permutation(given["test"])[: spec.golden]]
-    _require_enough(parts, max(1, spec.folds), names)
+    if several:
+        _require_labels({part: rows.target[np.concatenate(found)] for part, found in parts.items()}, names)
+    else:
+        _require_enough(parts, max(1, spec.folds), names)
     joined = {part: np.sort(np.concatenate(found)).astype(np.int64) for part, found in parts.items()}
-    return Split(**joined, fold=folds(strata[joined["fit"]], spec.folds, rng))
+    fold = folds(strata[joined["fit"]], spec.folds, rng)
+    if several and spec.folds:
+        fit = rows.target[joined["fit"]]
+        _require_labels({f"fit (without fold {k})": fit[fold != k] for k in range(spec.folds)}, names)
+    return Split(**joined, fold=fold)
 
 
 def allocate(available: Sequence[int], rows: int, part: str) -> list[int]:
@@ -109,6 +118,26 @@ def folds(strata: Index, count: int, rng: np.random.Generator) -> Index:
         fold[rows] = (start + np.arange(len(rows))) % count
         start += len(rows)
     return fold
+
+
+def rarest(target: Index) -> Index:
+    """Of each row of labels int64 [n, C] the rarest that holds, C where none does: int64 [n]."""
+    order = np.argsort(target.sum(axis=0), kind="stable")
+    first = target[:, order].argmax(axis=1)
+    found: Index = np.where(target.any(axis=1), order[first], target.shape[1]).astype(np.int64)
+    return found
+
+
+def _require_labels(parts: Mapping[str, Index], names: Sequence[str]) -> None:
+    """Raise DataError where a label always or never holds in a part's targets int64 [n, C], golden rows aside."""
+    for part, target in parts.items():
+        holds = target.sum(axis=0)
+        for name, rows in zip(names, holds, strict=True):
+            if part != "golden" and rows in (0, len(target)):
+                raise DataError(
+                    f"label {name!r} holds in {rows} of the {len(target)} rows of the {part} split, expected some that "
+                    "have it and some that have not: more rows, other shares in [split], or leave the label out"
+                )
 
 
 def _require_enough(parts: dict[str, list[Index]], fit_rows: int, names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tables of mixed columns: numbers that may be missing, and categories; from any CSV with a target column."""
+"""Tables of mixed columns: numbers that may be missing, and categories; from any CSV with a target."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from exporter.data.dataset import FREE, TEST, Array, Dataset, Rows
 from exporter.data.delimited import Delimited, find, listed, number, read_delimited
+from exporter.data.labels import LabelColumns, Tags, labels_of
 from exporter.data.spec import Domain, Source
 from exporter.data.splits import Split
 from exporter.errors import DataError
@@ -44,9 +45,13 @@ class Table(Source, frozen=True, kw_only=True, tag="table"):
     """Names of all columns, where the files have no line with names."""
     target: str = ""
     """The column to predict; empty: the last one."""
-    task: Literal["classification", "regression"] = "classification"
+    task: Literal["classification", "multilabel", "regression"] = "classification"
     classes: tuple[str, ...] = ()
     """The target's values in the order of the answer; none: those of the training file, sorted."""
+    labels: tuple[str, ...] = ()
+    """Of a multilabel: columns of 0 and 1, one for each label."""
+    separator: str = ""
+    """Of a multilabel without `labels`: what stands between the tags in the target column."""
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     """What is named in neither is numeric when all its values in the training file are numbers."""
@@ -98,20 +103,28 @@ class Table(Source, frozen=True, kw_only=True, tag="table"):
         return [word for _, word in often[: self.max_categories]]
 
     def _schema(self, train: Delimited) -> Schema:
+        missing = frozenset(self.missing)
+        labels: LabelColumns | Tags | None = None
+        if self.task == "multilabel":
+            labels = labels_of(train, self.labels, self.target, self.separator, missing, self.classes)
+        elif self.labels or self.separator:
+            raise DataError(f'data.labels and data.separator are of data.task = "multilabel", it is {self.task!r}')
         target = self.target or train.columns[-1]
-        train.place(target, "data.target")
+        targets = (target,) if labels is None else labels.columns
+        train.place(targets[0], "data.target")
         for setting in ("numeric", "categorical", "ignored"):
             for name in getattr(self, setting):
                 train.place(name, f"data.{setting}")
         both = sorted(set(self.numeric) & set(self.categorical))
         if both:
             raise DataError(f"data.numeric and data.categorical both name {listed(both)}")
-        left = [name for name in train.columns if name != target and name not in self.ignored]
+        left = [name for name in train.columns if name not in targets and name not in self.ignored]
         if not left:
-            raise DataError(f"{train.name}: has no column beside the target {target!r}")
+            raise DataError(f"{train.name}: has no column beside the target {listed(targets)}")
         numeric = [name for name in left if self._is_numeric(train, name)]
         classes = self._classes(train, target) if self.task == "classification" else ()
-        return Schema(target, tuple(numeric), tuple(name for name in left if name not in numeric), classes)
+        classes = classes if labels is None else labels.names
+        return Schema(target, tuple(numeric), tuple(name for name in left if name not in numeric), classes, labels)
 
     def _is_numeric(self, train: Delimited, name: str) -> bool:
         if name in self.numeric or name in self.categorical:
@@ -148,9 +161,10 @@ class Table(Source, frozen=True, kw_only=True, tag="table"):
         kind = np.int64 if schema.classes else np.float32
         return Rows.of(inputs, np.array(target, dtype=kind), np.full(len(good), part, dtype=np.int8))
 
-    def _checked(self, file: Delimited, schema: Schema) -> Iterator[float | str]:
-        """Each row's target, or what is wrong with the row."""
-        place = file.place(schema.target, "data.target")
+    def _checked(self, file: Delimited, schema: Schema) -> Iterator[float | list[int] | str]:
+        """Each row's target (of labels 0 or 1 for each), or what is wrong with the row."""
+        labels = schema.labels
+        place = 0 if labels else file.place(schema.target, "data.target")
         numeric = [(name, file.place(name, "a numeric column of the training file")) for name in schema.numeric]
         for name in schema.categorical:
             file.place(name, "a categorical column of the training file")
@@ -158,6 +172,8 @@ class Table(Source, frozen=True, kw_only=True, tag="table"):
             wrong = next((name for name, at in numeric if not self._is_number(cells[at])), None)
             if wrong is not None:
                 yield f"{wrong} is {cells[file.columns.index(wrong)]!r}, expected a finite number or nothing"
+            elif labels is not None:
+                yield labels.read(file, cells)
             else:
                 yield self._target(cells[place], schema)
 
@@ -193,6 +209,8 @@ class Schema:
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     classes: tuple[str, ...]
+    labels: LabelColumns | Tags | None = None
+    """Of a multilabel: where they stand."""
 
     @property
     def inputs(self) -> tuple[Input, ...]:

@@ -22,19 +22,21 @@ _BATCH_ROWS = 1024
 class FeatureTrees:
     """`features` maps the tensors named in `takes` to float32 [n, width]; the estimator answers those.
 
-    A classifier's answers are probabilities, a regressor's one value. Fitted on the very features that the graph
+    A classifier's answers are probabilities, a regressor's one value; of labels `predict` gives the probability of
+    each. Fitted on the very features that the graph
     computes, in float32.
     """
 
     def __init__(
         self, features: nn.Module, estimator: Any, setting: Setting, takes: Sequence[str], tolerance: Tolerance = TREES
     ) -> None:
-        self.kind: Kind = "probabilities" if setting.task == "classification" else "value"
+        self.kind: Kind = "value" if setting.task == "regression" else "probabilities"
         self.tolerance = tolerance
         self._features = features.eval()
         self._estimator = estimator
         self._inputs = tuple(setting.input(name) for name in takes)
         self._columns = setting.columns
+        self._predicts = setting.task != "classification"
         self._width = 0
 
     def fit(self, rows: Rows) -> FeatureTrees:
@@ -50,9 +52,9 @@ class FeatureTrees:
         with warnings.catch_warnings():
             # LightGBM names its own features and scikit-learn then misses the names in plain arrays.
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-            if self.kind == "value":
+            if self._predicts:
                 values: NDArray[np.float32] = self._estimator.predict(x).astype(np.float32)
-                return values[:, None]
+                return values.reshape(len(x), -1)
             found: NDArray[np.float32] = self._estimator.predict_proba(x).astype(np.float32)
         return found
 

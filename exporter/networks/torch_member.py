@@ -52,8 +52,9 @@ class TorchMember:
 def train_classifier(
     build: Callable[[], nn.Module], rows: Rows, setting: Setting, training: Training, takes: Sequence[str] = ()
 ) -> Trained:
-    """A member with logits from a module trained by cross-entropy."""
-    return TorchMember(train_module(build, rows, setting, training, cross_entropy, takes), setting, "logits", takes)
+    """A member with logits from a module trained by cross-entropy, of labels that of each."""
+    loss = label_entropy if setting.task == "multilabel" else cross_entropy
+    return TorchMember(train_module(build, rows, setting, training, loss, takes), setting, "logits", takes)
 
 
 def train_regressor(
@@ -101,3 +102,8 @@ def absolute_error(output: Tensor, target: Tensor) -> Tensor:
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     """Mean log-loss of logits [n, C]."""
     return nn.functional.cross_entropy(output, target)
+
+
+def label_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """Mean log-loss over the labels of logits [n, C]; the targets are 0 or 1, int64 [n, C]."""
+    return nn.functional.binary_cross_entropy_with_logits(output, target.to(output.dtype))

@@ -86,7 +86,7 @@ def refit(repository: Repository, name: str, version: int | None, wanted: Wanted
             latencies_ms=[member.latency_ms(golden) for member in members.values()],
         )
         fused = fuse_members(head, entrants)
-        board = _board(head, fused, entrants, new, len(next(iter(feeds.values()))), started)
+        board = _board(published, head, fused, entrants, new, len(next(iter(feeds.values()))), started)
         if board.missed and not wanted.accept_worse:
             raise AcceptanceError(f"{name} is not published", board.missed)
         kept_rows = None if asked is None else inputs_npz(asked.fusion, asked.test)
@@ -147,6 +147,7 @@ def _members(published: Published, wanted: Wanted, new: Mapping[str, tuple[Broug
 
 
 def _board(
+    published: Published,
     head: Head,
     fused: Fused,
     entrants: Entrants,
@@ -157,7 +158,8 @@ def _board(
     split = {"validation": len(entrants.ledger.rows), "test": len(entrants.test.rows), "golden": golden}
     parity = {name: found.largest_difference for name, (_, found) in new.items()}
     seconds = round(time.perf_counter() - started, 1)
-    return board_of(head, fused, split, preset="refit", seconds=seconds, parity=parity)
+    classes, target = published.manifest.classes, entrants.test.target
+    return board_of(head, classes, fused, target, split, preset="refit", seconds=seconds, parity=parity)
 
 
 def _answers(

@@ -12,6 +12,7 @@ from exporter.metrics import BINS, Metrics
 from exporter.objective import MetricName, columns_of, wording
 from exporter.quantising import Decision
 from exporter.reporting.diversity import Diversity
+from exporter.reporting.label_rows import LabelRow
 from exporter.reporting.pareto import Candidate, summary
 from model_repo.wording import count
 
@@ -61,6 +62,8 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     diversity: Diversity | None = None
     pareto: tuple[Candidate, ...] = ()
     """Members, alone and together, by latency."""
+    labels: tuple[LabelRow, ...] = ()
+    """Of labels that do not exclude each other: each with its threshold and figures."""
 
     def members(self) -> tuple[Row, ...]:
         """The members' rows."""
@@ -115,6 +118,7 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             "members": {row.name: _plain(row) for row in self.members()},
             "rules": {row.name: _plain(row) for row in self.rules()},
             **({"detectors": {row.name: msgspec.to_builtins(row) for row in self.detectors}} if self.detectors else {}),
+            **({"labels": {row.name: msgspec.to_builtins(row) for row in self.labels}} if self.labels else {}),
         }
 
 
@@ -125,6 +129,12 @@ _NOTES = {
 }
 
 
+def _note(board: Leaderboard) -> str:
+    if board.labels:
+        return "Log-loss in nats, the mean over labels; F1 of members and rules from 0.5 on, of labels from their own"
+    return _NOTES[board.metric]
+
+
 def as_text(board: Leaderboard) -> str:
     """The leaderboard as a plain table, the best first within members and rules."""
     columns = [*map(wording, board.shown), "ms/row", "validation"]
@@ -132,6 +142,7 @@ def as_text(board: Leaderboard) -> str:
     for heading, rows in (("members", board.members()), ("rules", board.rules())):
         lines.append(heading)
         lines += [_row_line(board, row) for row in sorted(rows, key=board.loss)]
+    lines += _label_lines(board)
     lines += _detector_lines(board)
     split = ", ".join(f"{rows} {part}" for part, rows in board.split.items())
     lines += [
@@ -139,7 +150,7 @@ def as_text(board: Leaderboard) -> str:
         f"* published: {board.reason}.   + best single member.",
         f"Rows: {split}. Seed {board.seed}, preset {board.preset}, {board.seconds:.0f} s.",
         f"Figures on the test rows; `validation` is the {wording(board.metric)} on rows that neither members nor rules",
-        f"were fitted to. {_NOTES[board.metric]}; ms/row: median of one row alone on one",
+        f"were fitted to. {_note(board)}; ms/row: median of one row alone on one",
         "thread, for a rule with all its members one after the other.",
         *_left_out_lines(board),
         f"Weights: {_pairs(board.weights)}.",
@@ -155,6 +166,17 @@ def as_text(board: Leaderboard) -> str:
         lines += _diversity_lines(board, board.diversity)
     lines += [f"MISSED: {sentence}" for sentence in board.missed]
     return "\n".join(lines) + "\n"
+
+
+def _label_lines(board: Leaderboard) -> Iterator[str]:
+    """A table of the labels, as the published rule answers them."""
+    if not board.labels:
+        return
+    yield ""
+    yield _line("labels", "", ["holds", "threshold", "F1", "log-loss", "best single"])
+    for row in board.labels:
+        figures = (row.holds, row.threshold, row.f1, row.log_loss, row.best_single_log_loss)
+        yield _line(f"  {row.name}", "", [f"{figure:.4f}" for figure in figures])
 
 
 def _left_out_lines(board: Leaderboard) -> Iterator[str]:
@@ -218,7 +240,8 @@ def _title(board: Leaderboard) -> str:
 
 def _headline(board: Leaderboard, row: Row) -> str:
     """The metric and what people ask for next."""
-    second = "accuracy" if board.metric == "log_loss" else "ndcg_at_10" if "ndcg_at_10" in board.shown else None
+    plain = "macro_f1" if "macro_f1" in board.shown else "accuracy"
+    second = plain if board.metric == "log_loss" else "ndcg_at_10" if "ndcg_at_10" in board.shown else None
     told = f"{wording(board.metric)} {board.loss(row):.4f}"
     return told if second is None else f"{told} and {wording(second)} {row.metrics.figure(second):.4f}"
 

@@ -11,7 +11,7 @@ from exporter.families.base import Family, Rate, Setting, Trained
 
 
 class Linear(Family, frozen=True, kw_only=True, tag="linear"):
-    """Of classes: logistic regression; of a value: ridge regression. Features and weights are one graph."""
+    """Of classes and labels: logistic regression; of a value: ridge regression. Features and weights are one graph."""
 
     bins: Annotated[int, Meta(ge=1)] = 16
     """Pieces that a number's effect is put together from."""

@@ -38,13 +38,15 @@ class LinearModel(nn.Module):
 
 
 def train_linear(spec: Linear, rows: Rows, setting: Setting) -> Trained:
-    """Logits of a logistic regression, or the value of a ridge regression."""
+    """Logits of a logistic regression (of labels one each), or the value of a ridge regression."""
     features = DenseFeatures(rows, setting, spec.bins).eval()
     takes = features.columns.takes
     with torch.no_grad():
         x = features(*(torch.from_numpy(rows.inputs[name]) for name in takes)).numpy().astype(np.float64)
     if setting.task == "regression":
         weights, bias = _ridge(x, rows.target, spec.strength)
+    elif setting.task == "multilabel":
+        weights, bias = _each_label(x, rows.target, spec.strength)
     else:
         weights, bias = _logistic(x, rows.target, spec.strength, setting.columns)
     model = LinearModel(features, weights, bias)
@@ -56,6 +58,12 @@ def _ridge(x: NDArray[np.float64], y: Array, strength: float) -> tuple[NDArray[n
 
     found = Ridge(alpha=1 / strength).fit(x, y.astype(np.float64))
     return found.coef_[None, :], np.array([found.intercept_])
+
+
+def _each_label(x: NDArray[np.float64], y: Array, strength: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A logistic regression of each label for itself; y is 0 or 1, [n, C]."""
+    found = [_logistic(x, label, strength, 2) for label in y.T]
+    return np.stack([weights[1] for weights, _ in found]), np.array([bias[1] for _, bias in found])
 
 
 def _logistic(

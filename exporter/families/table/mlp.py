@@ -11,7 +11,7 @@ from exporter.families.base import Count, Family, Setting, Share, Trained, Train
 
 
 class Mlp(Family, frozen=True, kw_only=True, tag="mlp"):
-    """Numbers scaled and in bins, an embedding of each category, two hidden layers; of classes or of a value."""
+    """Numbers scaled and in bins, an embedding of each category, two hidden layers; of classes, labels or a value."""
 
     bins: Annotated[int, Meta(ge=1)] = 32
     """Pieces of each number's range."""

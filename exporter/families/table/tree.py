@@ -13,7 +13,7 @@ Part = Annotated[float, Meta(gt=0, le=1)]
 
 
 class Tree(Family, frozen=True, kw_only=True, tag="tree"):
-    """Trees on the numbers (gaps filled, and told) and on the categories; of classes or of a value."""
+    """Trees on the numbers (gaps filled, and told) and on the categories; of classes, labels or a value."""
 
     algorithm: Literal["lightgbm", "random_forest", "extra_trees"] = "lightgbm"
     categories: Literal["codes", "means", "one_hot"] = "codes"
@@ -48,7 +48,14 @@ class Tree(Family, frozen=True, kw_only=True, tag="tree"):
         return train_on_words(grown, rows, setting)
 
     def _estimator(self, setting: Setting) -> Any:
-        classifies = setting.task == "classification"
+        if setting.task == "multilabel":
+            from exporter.conversion.label_trees import BoostedLabels, LabelForest
+
+            made = self._plain(setting, classifies=self.algorithm == "lightgbm")
+            return BoostedLabels(made) if self.algorithm == "lightgbm" else LabelForest(made)
+        return self._plain(setting, classifies=setting.task == "classification")
+
+    def _plain(self, setting: Setting, *, classifies: bool) -> Any:
         if self.algorithm == "lightgbm":
             import lightgbm
 

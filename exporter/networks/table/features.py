@@ -73,7 +73,9 @@ class NumberFeatures(nn.Module):
 
 
 def _indicators(rows: Rows, setting: Setting) -> NDArray[np.float64]:
-    """What the mean of a category is taken of, [n, R]: the value, or 0 and 1 per class; of two classes the second."""
+    """What the mean of a category is taken of, [n, R]: the value, or 0 and 1 per class (of two the second) or label."""
+    if rows.target.ndim == 2:
+        return rows.target.astype(np.float64)
     if setting.task == "regression":
         return rows.target.astype(np.float64)[:, None]
     classes = np.arange(1 if setting.columns == 2 else 0, setting.columns)
