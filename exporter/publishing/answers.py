@@ -234,6 +234,8 @@ def _ran(file: ModelFile, output: TensorInfo, feeds: Mapping[str, Array]) -> Arr
             f"its output '{output.name}' is {list(values.shape)} for {rows} rows and {list(alone.shape)} for one, "
             "expected [n] or [n, C]"
         )
+    if not values.size:
+        raise ModelFileError(f"its output '{output.name}' is {list(values.shape)}, which holds no number")
     return values
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
-from tests.exporter.compatibility import boosted, drawn, fitted, forms, mixed, wired
+from tests.exporter.compatibility import boosted, drawn, fitted, forms, mixed, quantised, wired
 from tests.exporter.compatibility.table import Brought, Row, rows
 from tutti import main
 
-KINDS = (fitted, boosted, drawn, forms, wired, mixed)
+KINDS = (fitted, boosted, drawn, forms, wired, mixed, quantised)
 BROUGHT: dict[str, Brought] = {name: made for kind in KINDS for name, made in kind.BROUGHT.items()}
 """What each row brings. A new row of the page needs an entry here, in a file of its kind."""
 

@@ -67,6 +67,59 @@ def test_rows_that_hang_on_their_neighbours_are_refused_with_the_figure(
     assert not (tmp_path / "models").exists() or not list((tmp_path / "models").rglob("ensemble.json"))
 
 
+def amplifying(share: float) -> bytes:
+    """x W, moved by `share` of what only the number of rows says: as other sums of a larger batch round."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Slice", ["shape", "zero", "one"], ["rows"]),
+        helper.make_node("Greater", ["rows", "one"], ["several"]),
+        helper.make_node("Cast", ["several"], ["s"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["s", "by"], ["moved"]),
+        helper.make_node("Mul", ["z", "moved"], ["m"]),
+        helper.make_node("Sub", ["z", "m"], ["y"]),
+    ]
+    constants = {"zero": np.array([0]), "one": np.array([1]), "by": np.array([[share]], np.float32)}
+    return scored(W, nodes, [floats("y", 3)], constants)
+
+
+def test_rounding_that_the_size_of_a_batch_moves_is_told_and_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert publish(tmp_path, {"a": amplifying(0.002)}, "--classes", "a,b,c") == 0
+    assert "warning: it amplifies rounding: a row alone and the same row among 16" in capsys.readouterr().out
+    assert 1e-4 < manifest(tmp_path).golden.atol < 0.02
+    answers(tmp_path, rows(), "probabilities")
+    assert publish(tmp_path, {"a": amplifying(0.3)}, "--classes", "a,b,c") == 2
+
+
+def test_little_is_refused_too_where_it_is_the_others_that_move_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tail = [
+        helper.make_node("ReduceMean", ["z"], ["m"], axes=[0], keepdims=1),
+        helper.make_node("Mul", ["m", "little"], ["l"]),
+        helper.make_node("Sub", ["z", "l"], ["y"]),
+    ]
+    member = scored(W, tail, [floats("y", 3)], {"little": np.array(0.005, np.float32)})
+    assert publish(tmp_path, {"a": member}, "--classes", "a,b,c") == 2
+    assert "its answers hang on the other rows of the batch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["noise", "dropout"])
+def test_answers_that_change_from_call_to_call_are_refused_as_that(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = [helper.make_node("RandomNormalLike", ["z"], ["r"]), helper.make_node("Add", ["z", "r"], ["y"])]
+    dropout = [helper.make_node("Dropout", ["z", "half", "yes"], ["y"])]
+    constants = {"half": np.array(0.5, np.float32), "yes": np.array(True)}
+    tail = noise if kind == "noise" else dropout
+    member = scored(W, tail, [floats("y", 3)], {} if kind == "noise" else constants)
+    assert publish(tmp_path, {"a": member}, "--classes", "a,b,c") == 2
+    told = capsys.readouterr().err
+    assert "member 'a': its answers change from call to call: the same rows asked twice differ by" in told
+    assert f"as its graph has {'RandomNormalLike' if kind == 'noise' else 'Dropout'}: export it in eval" in told
+
+
 def test_what_the_user_allows_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert publish(tmp_path, {"a": MEAN}, "--classes", "a,b,c", "--atol", "100") == 0
     assert "warning: its answers hang on the other rows" in capsys.readouterr().out
