@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.families.base import Setting, Trained
-from exporter.families.torch_member import TorchMember
 from exporter.metrics import FLOOR
 from exporter.networks.table.features import DenseFeatures
+from exporter.networks.torch_member import TorchMember
 
 if TYPE_CHECKING:
     from exporter.families.table.neighbours import Neighbours
