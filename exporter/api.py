@@ -146,14 +146,15 @@ class Exporter:
     ) -> Self:
         """Convert and check every member, fit the fusion to rows that no member was trained on, measure it on others.
 
-        `X` is one array [n, …] or a dict of them, `y` the class of each row (name or number) or its value. `test` is
+        `X` is one array [n, …] or a dict of them, `y` the class of each row (name or number) or its
+        value: a number, or several, [n, d], whose members share one weight. `test` is
         the share that is held out for the report, or rows of its own. Raises ExportError.
         """
         if not self._added:
             raise BundleError(self._head.name, ["has no member: add() one first"])
         started = time.perf_counter()
         dataset, fusion, tested = self._rows(X, y, test)
-        wiring = Wiring(self._classes, dataset.inputs, self._head.task == "multilabel")
+        wiring = Wiring(self._classes, dataset.inputs, self._head.task == "multilabel", dataset.value_shape)
         passed = [pass_gate(name, each.model, each.said, each.takes, wiring, dataset, fusion)
                   for name, each in self._added.items()]  # fmt: skip
         members = tuple(member for member, _ in passed)
@@ -174,6 +175,7 @@ class Exporter:
         bundle = bundle_of(
             self._head, self._classes, dataset.inputs, [member.part for member in members], fused, entrants,
             ([member.raw(feeds) for member in members], feeds),
+            value_shape=dataset.value_shape,
             ledger=kept(self._head, files.answers, files.inputs),
             report=board.manifest_report(),
             provenance=self._provenance(dataset, parity),

@@ -142,13 +142,19 @@ class Bundle:
 
 
 def draft(
-    name: str, task: Task, classes: Sequence[str], inputs: Sequence[Input], members: Sequence[Member], fusion: Fusion
+    name: str,
+    task: Task,
+    classes: Sequence[str],
+    inputs: Sequence[Input],
+    members: Sequence[Member],
+    fusion: Fusion,
+    value_shape: Sequence[int] = (),
 ) -> Manifest:
     """A manifest without digests: enough to align, fuse and check members before there are files."""
     golden = Golden(file=GOLDEN_FILE, sha256=NO_DIGEST, bytes=0, rows=1, atol=GOLDEN_ATOL, rtol=GOLDEN_RTOL)
     return Manifest(
         format=FORMAT, name=name, version=1, task=task, inputs=tuple(inputs), members=tuple(members), fusion=fusion,
-        quorum=1, golden=golden, classes=tuple(classes),
+        quorum=1, golden=golden, classes=tuple(classes), value_shape=tuple(value_shape),
     )  # fmt: skip
 
 

@@ -156,6 +156,7 @@ def bundle_of(
     fused: Fused,
     entrants: Entrants,
     golden: tuple[Sequence[Array], Mapping[str, Array]],
+    value_shape: Sequence[int] = (),
     **more: Any,
 ) -> Bundle:
     """The version to be. `golden` are the members' raw answers to the golden rows, and those rows as clients send them.
@@ -170,7 +171,8 @@ def bundle_of(
         ))
         for k, weight in zip(chosen.members, rule.weights, strict=True)
     ]  # fmt: skip
-    manifest = bundles.draft(head.name, head.task, classes, inputs, [part.entry for part in weighed], rule.fusion)
+    entries = [part.entry for part in weighed]
+    manifest = bundles.draft(head.name, head.task, classes, inputs, entries, rule.fusion, value_shape)
     raw, feeds = [golden[0][k] for k in chosen.members], golden[1]
     alpha = head.fusion.alpha if head.task == "classification" else None
     return Bundle(
@@ -185,6 +187,7 @@ def bundle_of(
         stacker=None if rule.stacker is None else rule.stacker.data,
         conformal=None if alpha is None else conformal_quantile(chosen.validation, entrants.ledger.target, alpha),
         thresholds=fused.thresholds,
+        value_shape=tuple(value_shape),
         batching=head.batching,
         description=head.description,
         **more,

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric by its name. Answers are float [n, C]: probabilities, or values with C = 1."""
+    """A metric by its name. Answers are float [n, C]: probabilities, or values (C numbers each)."""
 
     metric: MetricName
     labels: bool = False
@@ -42,11 +42,15 @@ class Objective:
         return self.metric == "log_loss" and not self.labels
 
     def losses(self, answer: NDArray[np.floating], y: Array) -> Floats:
-        """Of each row, float64 [n]: -ln p of the true class, the squared or the absolute difference."""
+        """Of each row, float64 [n]: -ln p of the true class, the squared or the absolute difference.
+
+        Of values of several numbers it is the mean over them.
+        """
         if self.metric == "log_loss":
             return label_losses(answer, y) if self.labels else log_losses(answer, y)
-        difference: Floats = np.abs(answer[:, 0].astype(np.float64) - y)
-        return np.square(difference) if self.metric == "rmse" else difference
+        difference: Floats = np.abs(answer.astype(np.float64) - y.reshape(answer.shape))
+        losses: Floats = (np.square(difference) if self.metric == "rmse" else difference).mean(axis=1)
+        return losses
 
     def figure(self, losses: Floats) -> float:
         """The metric of these rows' losses: their mean, for `rmse` its root."""
@@ -63,6 +67,8 @@ class Objective:
             return measure_labels(answer, rows.target)
         if self.classifies:
             return measure(answer, rows.target)
+        if rows.target.ndim > 1:
+            return measure_values(answer.ravel(), rows.target.ravel())
         return measure_values(answer[:, 0], rows.target, rows.group)
 
 

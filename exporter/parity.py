@@ -105,15 +105,17 @@ def _compare(
         )
     y = target[: form.real]
     if kind == "value":
-        _compare_values(expected[: form.real, 0], found[: form.real, 0], y, where, tolerance.rtol)
+        _compare_values(expected[: form.real], found[: form.real], y, where, tolerance.rtol)
     elif target.ndim == 1:  # labels that do not exclude each other have no class that flips
         _compare_classes(calibrate(expected, kind), calibrate(found, kind), form, y, tolerance, where)
     return float(near.difference.max())
 
 
 def _compare_values(expected: Array, found: Array, y: Array, where: str, rtol: float) -> None:
-    """The figure may change by its share and by the values' rounding, which is all where the member errs nowhere."""
+    """Of values [n, d] and their targets [n] or [n, d]: the figure may change by its share and by the values' rounding,
+    which is all where the member errs nowhere."""
     rounding = rtol * float(np.sqrt(np.square(expected.astype(np.float64)).mean()))
+    y = y.reshape(expected.shape)
     before, after = (float(np.sqrt(np.square(each.astype(np.float64) - y).mean())) for each in (expected, found))
     if abs(after - before) > MAX_RMSE_CHANGE * before + rounding + 1e-9:
         raise ParityError(f"{where} the rmse changes from {before:.6g} to {after:.6g}")

@@ -16,10 +16,12 @@ from exporter.brought.trained import TrainedElsewhere
 from exporter.conversion.boosted_graph import catboost_graph, xgboost_graph
 from exporter.conversion.graph import IR_VERSION, ML_OPSET, OPSET
 from exporter.conversion.plain_numbers import mend_converters
-from exporter.conversion.tree_graph import booster_graph
+from exporter.conversion.side_by_side import side_by_side
+from exporter.conversion.tree_graph import VALUE, booster_graph
 from exporter.data.dataset import Array
 from exporter.errors import BundleError, ConversionError
 from exporter.families.base import NETWORK, TREES, Tolerance
+from exporter.publishing.columns import declared_as
 from model_repo import Input
 from model_repo.manifest import Kind
 
@@ -63,13 +65,13 @@ def from_estimator(
 
     It takes one table of numbers, FP32 [-1, features], or several inputs that are its columns, texts among them.
     """
-    asked = _asked(name, model, columns, kind)
+    asked = _asked(name, model, kind)
     table = Columns.of(name, model, tensors)
 
     def predict(inputs: Mapping[str, Array]) -> NDArray[np.float32]:
         return asked(table.rows(inputs, model))
 
-    graph = _converted(name, model, table, asked.kind)
+    graph = _converted(name, model, table, asked.kind, columns)
     tolerance: Tolerance = TREES if any(word in _described(model) for word in _TREES) else NETWORK
     labels = None if asked.kind == "value" else asked.labels
     return TrainedElsewhere(*graph, asked.kind, predict, tolerance, labels, tuple(each.name for each in table.tensors))
@@ -80,8 +82,8 @@ def is_estimator(model: object) -> bool:
     return callable(getattr(model, "predict", None))
 
 
-def _asked(name: str, model: Any, columns: int, kind: Kind | None) -> _Estimator:
-    if columns == 1:
+def _asked(name: str, model: Any, kind: Kind | None) -> _Estimator:
+    if kind == "value":
         return _Estimator(model, "value", None)
     labels = getattr(model, "classes_", None)
     if _is_booster(model):
@@ -92,28 +94,51 @@ def _asked(name: str, model: Any, columns: int, kind: Kind | None) -> _Estimator
     return _Estimator(model, "probabilities", tuple(labels))
 
 
-def _converted(name: str, model: Any, table: Columns, kind: Kind) -> tuple[bytes, str]:
-    """The graph and its output. Labels and whatever else it gives are cut off."""
+def _converted(name: str, model: Any, table: Columns, kind: Kind, columns: int) -> tuple[bytes, str]:
+    """The graph and its output [n, columns]. Labels and whatever else it gives are cut off."""
     features, library = sum(table.widths), _library(model)
-    apart = library not in _BOOSTED and (not table.numeric or "column_transformer" in _described(model))
+    several = _booster_each(model)
+    apart = library not in _BOOSTED and not several and (not table.numeric or "column_transformer" in _described(model))
     if not apart and not table.numeric:
         texts = ", ".join(repr(each.name) for each in table.tensors if each.datatype == "BYTES")
         raise BundleError(f"member {name!r}", [f"takes texts ({texts}), which its library does not export to ONNX"])
-    if library == "lightgbm" and (_is_booster(model) or hasattr(model, "booster_")):
-        graph = booster_graph(getattr(model, "booster_", model), features)
-    elif library == "xgboost":
-        graph = xgboost_graph(model, features)
-    elif library == "catboost":
-        graph = catboost_graph(model)
+    if several:
+        graph = _each_beside(several, features)
+    elif library in _BOOSTED and (_is_booster(model) or library != "lightgbm" or hasattr(model, "booster_")):
+        graph = _boosted(model, features)
     else:
         graph = _by_skl2onnx(name, model, table if apart else features)
     outputs = [entry.name for entry in graph.graph.output]
     output = next((each for each in outputs if "prob" in each), None) if kind != "value" else outputs[0]
     if output is None:
         raise ConversionError(f"member {name!r}: its graph gives {', '.join(outputs)}, expected probabilities")
+    declared_as(graph, output, (columns,))
     if len(table.tensors) == 1 and not apart and table.tensors[0].datatype == "FP32" and table.tensors[0].shape[1:]:
         return _tidied(_renamed(graph, table.tensors[0].name), output), output
     return _tidied(table.fed(graph, flat=not apart), output), output
+
+
+def _boosted(model: Any, features: int) -> onnx.ModelProto:
+    """The graph of a booster of these libraries."""
+    match _library(model):
+        case "lightgbm":
+            return booster_graph(getattr(model, "booster_", model), features)
+        case "xgboost":
+            return xgboost_graph(model, features)
+        case _:
+            return catboost_graph(model)
+
+
+def _booster_each(model: Any) -> list[Any]:
+    """The boosters of a `MultiOutputRegressor`, one for each number, which skl2onnx does not know; none of others."""
+    each = list(getattr(model, "estimators_", ())) if type(model).__name__ == "MultiOutputRegressor" else []
+    return each if each and all(_library(one) in _BOOSTED for one in each) else []
+
+
+def _each_beside(boosters: Sequence[Any], features: int) -> onnx.ModelProto:
+    """One graph, `variable` [n, d], of boosters of one number each."""
+    parts = [_boosted(one, features) for one in boosters]
+    return side_by_side(parts, [part.graph.output[0].name for part in parts], VALUE, column=0)
 
 
 def _by_skl2onnx(name: str, model: Any, takes: Columns | int) -> onnx.ModelProto:

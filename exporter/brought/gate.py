@@ -38,7 +38,7 @@ def pass_gate(
         member = from_file(name, Path(model), wiring, replace(said, takes=takes), sample)
         trained, tolerance = member, NETWORK
     else:
-        converted = _converted(name, model, said, takes, wiring)
+        converted = _converted(name, model, said, takes, wiring, sample)
         member = _brought(name, model, converted, said, wiring)
         trained = _aligned(converted, member)
         tolerance = converted.tolerance
@@ -46,7 +46,7 @@ def pass_gate(
     sweep = Sweep.of(rows, dataset, names)
 
     def exported(inputs: Mapping[str, Array]) -> NDArray[np.float32]:
-        return aligned(member.raw(inputs), member.part.entry, wiring.classes)
+        return aligned(member.raw(inputs), member.part.entry, wiring.classes, wiring.columns)
 
     try:
         return member, check_parity(trained, exported, sweep, member.part.entry.kind, tolerance)
@@ -54,24 +54,26 @@ def pass_gate(
         raise ParityError(f"member {name!r}: {error}") from error
 
 
-def _converted(name: str, model: object, said: Said, takes: tuple[str, ...], wiring: Wiring) -> TrainedElsewhere:
+def _converted(
+    name: str, model: object, said: Said, takes: tuple[str, ...], wiring: Wiring, sample: Mapping[str, Array]
+) -> TrainedElsewhere:
     from exporter.brought.estimator import from_estimator, is_estimator
 
     names = takes or tuple(entry.name for entry in wiring.tensors)
-    columns = len(wiring.classes) or 1
+    columns, kind = wiring.columns, said.kind if wiring.classes else "value"
     try:
         if _is_module(model):
             from torch import nn
 
             from exporter.brought.module import from_module
 
-            return from_module(name, cast("nn.Module", model), wiring.tensors, names, columns, said.kind)
+            return from_module(name, cast("nn.Module", model), wiring.tensors, names, kind, sample)
         if is_estimator(model):
             known = {entry.name: entry for entry in wiring.tensors}
             if strange := [each for each in names if each not in known]:
                 problem = f"takes {', '.join(map(repr, strange))}, which is no input; there are {', '.join(known)}"
                 raise BundleError(f"member {name!r}", [problem])
-            return from_estimator(name, model, [known[each] for each in names], columns, said.kind)
+            return from_estimator(name, model, [known[each] for each in names], columns, kind)
     except ConversionError as error:
         named = f"member {name!r}: "
         raise ConversionError(named + str(error).removeprefix(named)) from error
@@ -98,13 +100,13 @@ def _brought(name: str, model: object, converted: TrainedElsewhere, said: Said, 
         classes=None if order is None or order == wiring.classes else order,
         family=said.family or type(model).__name__.lower(),
     )
-    return opened(entry, converted.onnx, {}, wiring.classes)
+    return opened(entry, converted.onnx, {}, wiring.classes, wiring.columns)
 
 
 def _aligned(converted: TrainedElsewhere, member: Brought) -> Answer:
     def answer(inputs: Mapping[str, Array]) -> NDArray[np.float32]:
         found = converted.predict(inputs)
-        return aligned(found, member.part.entry, member.classes)
+        return aligned(found, member.part.entry, member.classes, member.columns)
 
     return answer
 

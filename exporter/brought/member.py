@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,13 @@ class Wiring:
     tensors: tuple[Input, ...]
     labels: bool = False
     """Whether the classes do not exclude each other."""
+    value_shape: tuple[int, ...] = ()
+    """Of a regression whose value is more than one number."""
+
+    @property
+    def columns(self) -> int:
+        """C: the classes, or a value's numbers."""
+        return len(self.classes) or prod(self.value_shape)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,8 @@ class Brought:
     session: Session
     classes: tuple[str, ...]
     """Of the ensemble."""
+    columns: int
+    """C: the ensemble's classes, or a value's numbers."""
 
     @property
     def name(self) -> str:
@@ -72,32 +82,33 @@ class Brought:
     def __call__(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
         """Raw answers float32 [n, C] in the ensemble's class order, one batch after the other."""
         found = np.concatenate([self.raw(part) for part in batches(inputs, _BATCH_ROWS)])
-        return aligned(found, self.part.entry, self.classes)
+        return aligned(found, self.part.entry, self.classes, self.columns)
 
     def latency_ms(self, inputs: Mapping[str, Array]) -> float:
         """Median milliseconds of the first row alone, on one thread."""
         return latency_ms(functools.partial(self.raw, next(batches(inputs, 1))))
 
 
-def aligned(raw: NDArray[np.float32], entry: Member, classes: Sequence[str]) -> NDArray[np.float32]:
-    """Raw outputs [n], [n, 1] or [n, C] as [n, C] in the ensemble's class order, still logits where they were.
+def aligned(raw: NDArray[np.float32], entry: Member, classes: Sequence[str], columns: int) -> NDArray[np.float32]:
+    """Raw outputs [n, …] of C = `columns` numbers a row as [n, C] in the ensemble's class order, still logits where so.
 
     One column of two classes is the second class's. Raises BundleError for another width.
     """
-    columns = len(classes) or 1
     table = raw.reshape(len(raw), -1)
-    if table.shape[1] == 1 and columns == 2:
+    if table.shape[1] == 1 and columns == 2 and classes:
         first = 1 - table if entry.kind == "probabilities" else np.zeros_like(table)
         table = np.hstack([first, table])
     if table.shape[1] != columns:
-        raise BundleError(f"member {entry.name!r}", [f"gives {table.shape[1]} columns, expected {columns}"])
+        told = f"the {len(classes)} classes" if classes else f"y has {columns} a row"
+        problem = f"gives {table.shape[1]} columns, expected {columns}: {told}"
+        raise BundleError(f"member {entry.name!r}", [problem])
     if entry.classes is None or entry.classes == tuple(classes):
         return table
     place = {name: column for column, name in enumerate(entry.classes)}
     return table[:, [place[name] for name in classes]]
 
 
-def opened(entry: Member, data: bytes, external: Mapping[str, Path], classes: Sequence[str]) -> Brought:
+def opened(entry: Member, data: bytes, external: Mapping[str, Path], classes: Sequence[str], columns: int) -> Brought:
     """A member of known entry, its session opened. Raises BundleError."""
     weights = {location: path.read_bytes() for location, path in external.items()}
     digests = {file.file: file.sha256 for file in entry.external}
@@ -105,7 +116,7 @@ def opened(entry: Member, data: bytes, external: Mapping[str, Path], classes: Se
         session = Session(SessionKey.of(entry.sha256, digests, (), 1), Model(data, weights))
     except SessionError as error:
         raise BundleError(f"member {entry.name!r}", [f"is no model that onnxruntime opens: {error}"]) from error
-    return Brought(Part(entry, data, external), session, tuple(classes))
+    return Brought(Part(entry, data, external), session, tuple(classes), columns)
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,7 @@ def from_file(name: str, path: Path, wiring: Wiring, said: Said, sample: Mapping
         classes=None if classes == wiring.classes else classes,
     )  # fmt: skip
     part = Part(entry, bytes(one.file.model.data), one.file.weights)
-    found = Brought(part, one.file.session, wiring.classes)
+    found = Brought(part, one.file.session, wiring.classes, wiring.columns)
     _check(found, sample, wiring.labels)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -52,7 +53,11 @@ def dataset_of(
     """
     rows = len(next(iter(inputs.values())))
     labels = task == "multilabel"
-    target = _labelled(y, classes) if labels else _classified(y, classes) if classes else _valued(y)
+    value_shape: tuple[int, ...] = ()
+    if classes:
+        target = _labelled(y, classes) if labels else _classified(y, classes)
+    else:
+        target, value_shape = _valued(y)
     if len(target) != rows:
         raise DataError(f"y has {len(target)} rows, the inputs have {rows}")
     entries = _inputs(inputs, missing) if declared is None else tuple(declared)
@@ -63,6 +68,7 @@ def dataset_of(
         classes=classes,
         inputs=entries,
         task="multilabel" if labels else "classification" if classes else "regression",
+        value_shape=value_shape,
         unique=False,  # the rows are the user's own: equal ones may be different cases
         may_miss=frozenset(entry.name for entry in entries if entry.missing == "nan"),
     )
@@ -143,10 +149,15 @@ def _labelled(y: Array, classes: tuple[str, ...]) -> Array:
     return labels.astype(np.int64)
 
 
-def _valued(y: Array) -> Array:
+def _valued(y: Array) -> tuple[Array, tuple[int, ...]]:
+    """float32 [n] or [n, d], and the shape of one value, () for one number: y may be [n, …]."""
     values = np.asarray(y)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1 or values.dtype.kind not in "fiu":
-        raise DataError(f"y is {values.dtype} {list(values.shape)}, expected numbers [n]; name classes to classify")
-    return values.astype(np.float32)
+    if not values.ndim or values.dtype.kind not in "fiu":
+        told = f"{values.dtype} {list(values.shape)}"
+        raise DataError(f"y is {told}, expected numbers [n] (or [n, d], several a row); name classes to classify")
+    shape = values.shape[1:]
+    if prod(shape) == 1:
+        return values.reshape(len(values)).astype(np.float32), ()
+    if not prod(shape):
+        raise DataError(f"y is {list(values.shape)}, expected at least one number a row")
+    return values.reshape(len(values), -1).astype(np.float32), shape

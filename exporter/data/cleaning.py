@@ -66,7 +66,8 @@ def _bad_rows(dataset: Dataset) -> Iterator[tuple[str, Mask]]:
         valid = (rows.target >= 0) & (rows.target < len(dataset.classes))
         yield f"have a label outside 0 to {len(dataset.classes) - 1}", ~valid
     else:
-        yield "have a target that is not finite", ~np.isfinite(rows.target)
+        wild = np.logical_or.reduce(~np.isfinite(rows.target.reshape(len(rows), -1)), axis=1)
+        yield "have a target that is not finite", wild
 
 
 def _copies(rows: Rows, keep: Mask, *, contradictions: bool) -> Iterator[tuple[str, Mask]]:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import msgspec
@@ -83,6 +84,8 @@ class Dataset:
     edges: Mapping[str, Array] = field(default_factory=dict)
     """Extreme rows per tensor, equally many: members must give the same answers to them before and after conversion."""
     task: Task = "classification"
+    value_shape: tuple[int, ...] = ()
+    """Of a regression whose value is more than one number: targets are float32 [n, d], d the product."""
     unique: bool = True
     """Equal rows are copies of one thing (an image, a text); False where they are different cases (two people with
     the same age and job)."""
@@ -102,8 +105,8 @@ class Dataset:
 
     @property
     def columns(self) -> int:
-        """C: the number of classes; 1 for a regression."""
-        return len(self.classes) or 1
+        """C: the number of classes; of a regression that of a value's numbers."""
+        return len(self.classes) or prod(self.value_shape)
 
     @cached_property
     def digest(self) -> str:

@@ -26,7 +26,7 @@ from exporter.fusing.weights import (
 )
 from exporter.objective import Objective
 from model_repo import Fallback, Fusion, Geometric, Mean, Median, Stacked, Vote, Weighted
-from model_repo.manifest import Kind
+from model_repo.manifest import Kind, Task
 from server.runtime.calibration import calibrate
 from server.runtime.fusion import fuse
 
@@ -44,12 +44,12 @@ class FittedRule:
     fusion: Fusion
     weights: Floats
     stacker: FusionGraph | None = None
-    labels: bool = False
-    """Whether it fuses labels one by one."""
+    task: Task = "classification"
+    """Labels are fused one by one, and so are the numbers of values."""
 
     def __call__(self, P: Floats) -> Floats:
         """The fused answer float64 [n, C] of calibrated answers [K, n, C], as the server computes it."""
-        return fuse(self.fusion, P, self.weights, None, self.stacker, "multilabel" if self.labels else "classification")
+        return fuse(self.fusion, P, self.weights, None, self.stacker, self.task)
 
 
 def fit_temperatures(raw: Sequence[NDArray[np.floating]], kinds: Sequence[Kind], y: Array) -> list[float]:
@@ -111,9 +111,9 @@ def _labelled(name: RuleName, P: Floats, y: Array, costs: Sequence[float], objec
             fusion, weights = Geometric(floor=POOL_FLOOR), odds_pool_weights(P, y, POOL_FLOOR)
         case "stacked":
             raise ValueError("labels have no stacked rule: recipes and refits refuse it; this is a bug")
-    fused = FittedRule(name, fusion, weights, labels=True)(P)
+    fused = FittedRule(name, fusion, weights, task="multilabel")(P)
     temperature = label_temperature(fused, "probabilities", y)
-    return FittedRule(name, msgspec.structs.replace(fusion, temperature=temperature), weights, labels=True)
+    return FittedRule(name, msgspec.structs.replace(fusion, temperature=temperature), weights, task="multilabel")
 
 
 def single(member: int, members: int) -> FittedRule:
@@ -142,7 +142,7 @@ def _tempered(
 ) -> FittedRule:
     """The rule with the temperature that calibrates its own answer; values have none."""
     if not objective.classifies:
-        return FittedRule(name, fusion, weights, stacker)
+        return FittedRule(name, fusion, weights, stacker, "regression")
     fused = fuse(fusion, P, weights, stacker=stacker)
     temperature = fit_temperature(fused, "probabilities", y)
     return FittedRule(name, msgspec.structs.replace(fusion, temperature=temperature), weights, stacker)

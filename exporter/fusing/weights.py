@@ -71,15 +71,15 @@ def mixture_weights(q: Floats) -> Floats:
 
 
 def value_weights(P: Floats, y: Floats, metric: MetricName) -> Floats:
-    """Weights float64 [K] on the simplex for values [K, n, 1] with the least squared or absolute error.
+    """Weights float64 [K] on the simplex for values [K, n, d] with the least squared or absolute error.
 
     Absolute errors are smoothed near zero (√(d² + ε²), ε a thousandth of the targets' spread), so that the problem
     is smooth and convex; a small pull towards equal weights decides between members that are all alike.
     """
     from scipy.optimize import minimize
 
-    V = P[:, :, 0]
-    scale = max(float(y.std()), 1e-9)
+    V, y = P.reshape(len(P), -1), y.ravel().astype(np.float64)
+    scale = float(y.std()) or float(np.abs(y).max()) or 1.0
     equal = np.full(len(V), 1 / len(V))
     width = 1e-3
 

@@ -48,7 +48,7 @@ class Published:
             path = external_path(entry, file)
             self.version.check(path)
             external[file.file] = self.version.root / self.version.name / str(self.version.version) / path
-        return opened(entry, self.version.read(entry.file), external, self.manifest.classes)
+        return opened(entry, self.version.read(entry.file), external, self.manifest.classes, self.manifest.columns)
 
     def ledger(self, path: Path | None) -> tuple[Ledger, LedgerTest]:
         """The version's own ledger, or the one in the file. Raises LedgerError unless it is of these members."""
@@ -122,6 +122,7 @@ class Published:
             classes=manifest.classes,
             inputs=manifest.inputs,
             task=manifest.task,
+            value_shape=manifest.value_shape,
             unique=False,
             derived=self.wiring().tensors[len(manifest.inputs) :],
             tokenizers=self.tokenizers(),
@@ -133,7 +134,8 @@ class Published:
             Input(name=each.name, datatype="INT64", shape=(-1, -1) if each.stride is None else (-1, -1, -1))
             for each in self.manifest.tokenizers
         )
-        return Wiring(self.manifest.classes, self.manifest.inputs + made, self.manifest.task == "multilabel")
+        manifest = self.manifest
+        return Wiring(manifest.classes, manifest.inputs + made, manifest.task == "multilabel", manifest.value_shape)
 
     def head(self) -> Head:
         """What the recipe says of fusion, seed and batching, or the defaults where no recipe is kept."""

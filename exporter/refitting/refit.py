@@ -94,6 +94,7 @@ def refit(repository: Repository, name: str, version: int | None, wanted: Wanted
             head, published.manifest.classes, published.manifest.inputs,
             [member.part for member in members.values()], fused, entrants,
             ([member.raw(golden) for member in members.values()], feeds),
+            value_shape=published.manifest.value_shape,
             ledger=kept(head, answers_kept(fused, whole, test), kept_rows),
             tokenizers=published.tokenizers(),
             side=published.side(),

@@ -178,6 +178,9 @@ def _errors(answers: Floats, target: Array, objective: Objective) -> Floats:
     """1 where the label is wrong; for a regression the residual, for several labels the loss."""
     if objective.labels:
         return objective.losses(answers, target)
+    if target.ndim > 1:  # values of several numbers: how far off, over all of them
+        distances: Floats = np.linalg.norm(answers.astype(np.float64) - target, axis=1)
+        return distances
     wrong: Floats = answers.argmax(axis=1) != target if objective.classifies else answers[:, 0] - target
     return wrong.astype(np.float64)
 

@@ -35,14 +35,16 @@ def report_files(
         files["pareto.png"] = front_png(name, board.pareto, board.metric)
     if board.diversity is not None:
         files["diversity.png"] = diversity_png(name, board.diversity)
-    if target.ndim == 2:
-        return files  # several labels a row: neither one residual nor one confusion
+    if target.ndim == 2 and classes:
+        return files  # several labels a row: no one confusion
     if classes:
         singles = {board.best_single: best_single}
         files["reliability.png"] = reliability_png(name, fused, singles, target)
         files["confusion.png"] = confusion_png(name, fused.argmax(axis=1), target, classes)
     else:
-        files["residuals.png"] = residuals_png(name, fused[:, 0], best_single[:, 0], board.best_single, target)
+        files["residuals.png"] = residuals_png(
+            name, fused.ravel(), best_single.ravel(), board.best_single, target.ravel()
+        )
     return files
 
 
