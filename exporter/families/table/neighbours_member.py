@@ -13,6 +13,7 @@ from exporter.families.base import Setting, Trained
 from exporter.metrics import FLOOR
 from exporter.networks.table.features import DenseFeatures
 from exporter.networks.torch_member import TorchMember
+from model_repo.manifest import Kind
 
 if TYPE_CHECKING:
     from exporter.families.table.neighbours import Neighbours
@@ -57,7 +58,7 @@ def train_neighbours(spec: Neighbours, rows: Rows, setting: Setting) -> Trained:
     x = features(*(torch.from_numpy(rows.inputs[name]) for name in takes))
     target = torch.from_numpy(_columns(rows, setting))
     width = _width(x, target, setting)
-    kind = "value" if setting.task == "regression" else "probabilities"
+    kind: Kind = "value" if setting.task == "regression" else "probabilities"
     return TorchMember(NearestRows(features, x, target, width), setting, kind, takes)
 
 
