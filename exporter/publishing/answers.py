@@ -13,8 +13,9 @@ from exporter.publishing.columns import as_floats, declared_as, divided_by_sum, 
 from exporter.publishing.dense import classes_first
 from exporter.publishing.labels import Stated, stated
 from exporter.publishing.meaning import Seen
-from exporter.publishing.model_file import ModelFile, ModelFileError
+from exporter.publishing.model_file import NOT_FINITE, ModelFile, ModelFileError
 from exporter.publishing.naming import Naming, agree
+from exporter.publishing.turned import hint, needless, rows_first, stacked
 from exporter.publishing.unfusable import reason as unfusable
 from exporter.publishing.votes import LABEL_TYPES, one_hot
 from exporter.publishing.wishes import Wishes
@@ -91,6 +92,8 @@ def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array], wish
     if wanted is None and (why := unfusable(file)) is not None:
         raise ModelFileError(why)
     file = file if wanted is not None else _joined(file)
+    if wanted is None and wishes.task == "multilabel":
+        file = stacked(file)
     output = file.output(wanted)
     if output.type in LABEL_TYPES - {"tensor(string)"} and wishes.task in ("regression", "multilabel"):
         graph = deepcopy(file.graph)
@@ -99,13 +102,15 @@ def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array], wish
         output = file.output(name)
     if output.type in LABEL_TYPES:
         return _labelled(file, output, feeds)
-    values = _ran(file, output, feeds)
+    file, output, values = _with_rows_first(file, output, feeds, wishes)
     if wishes.task == "dense":
         return _dense(file, output, values, None if wishes.classes is None else len(wishes.classes))
-    if values.ndim > 2 and all(size == 1 for size in values.shape[2:]) and _always_ones(output):
+    if (where := needless(output, values, wishes.task)) is not None:
         graph = deepcopy(file.graph)
         name = flattened(graph, output.name)
-        file = file.edited(graph, f"its output '{output.name}' {list(values.shape)} loses the ones behind, as '{name}'")
+        file = file.edited(
+            graph, f"its output '{output.name}' {list(values.shape)} loses the ones {where}, as '{name}'"
+        )
         output = file.output(name)
         values = values.reshape(len(values), -1)
     if values.ndim not in (1, 2) and wishes.task != "regression":
@@ -115,7 +120,7 @@ def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array], wish
         )
     file = _declared(file, output, values)
     if not np.isfinite(values).all():
-        raise ModelFileError(f"its output '{output.name}' has NaN or infinite values on sample rows")
+        raise ModelFileError(f"its output '{output.name}' {NOT_FINITE}")
     columns = int(values[0].size)
     return Given(file, output, values, statement(file, output.name, max(2, columns)))
 
@@ -123,7 +128,7 @@ def _given(file: ModelFile, wanted: str | None, feeds: Mapping[str, Array], wish
 def _dense(file: ModelFile, output: TensorInfo, values: Array, classes: int | None) -> Given:
     """A member that answers position by position, its classes behind the rows."""
     if not np.isfinite(values).all():
-        raise ModelFileError(f"its output '{output.name}' has NaN or infinite values on sample rows")
+        raise ModelFileError(f"its output '{output.name}' {NOT_FINITE}")
     file, turned, values = classes_first(file, output, values, classes)
     return Given(file, turned, values, statement(file, output.name, values.shape[1]))
 
@@ -177,6 +182,7 @@ def _labelled(file: ModelFile, output: TensorInfo, feeds: Mapping[str, Array]) -
     if values.shape not in ((len(values),), (len(values), 1)):
         raise ModelFileError(
             f"its output '{output.name}' is {list(values.shape)} of no floats, expected labels [n] or floats [n, C]"
+            f"{', or --task multilabel for a label a column' if values.ndim == 2 else ''}"
         )
     return Given(file, output, values.ravel(), statement(file, output.name, None), votes=True)
 
@@ -222,23 +228,39 @@ def _answered(one: Given, file: ModelFile, name: str, feeds: Mapping[str, Array]
     return replace(one, file=file, output=file.output(name), values=file.run(name, feeds), votes=False)
 
 
-def _ran(file: ModelFile, output: TensorInfo, feeds: Mapping[str, Array]) -> Array:
-    """The output on the sample rows. Raises ModelFileError where it is not one answer for each row."""
-    rows = len(next(iter(feeds.values())))
+def _with_rows_first(
+    file: ModelFile, output: TensorInfo, feeds: Mapping[str, Array], wishes: Wishes
+) -> tuple[ModelFile, TensorInfo, Array]:
+    """The file, its output and that on the sample rows, turned where its rows are the second dimension."""
+    values, alone = _both(file, output, feeds)
+    file, name = rows_first(file, output.name, values, alone, wishes.task)
+    if name == output.name:
+        return file, output, _one_a_row(output, feeds, values, alone)
+    output = file.output(name)
+    return file, output, _ran(file, output, feeds)
+
+
+def _both(file: ModelFile, output: TensorInfo, feeds: Mapping[str, Array]) -> tuple[Array, Array]:
+    """The output on the sample rows, and on the first one alone. Raises ModelFileError."""
     values = file.run(output.name, feeds)
     alone = file.run(output.name, {name: array[:1] for name, array in feeds.items()})
     if not isinstance(values, np.ndarray):
         raise ModelFileError(f"its output '{output.name}' is no tensor: {output.type}")
+    return values, alone
+
+
+def _ran(file: ModelFile, output: TensorInfo, feeds: Mapping[str, Array]) -> Array:
+    """The output on the sample rows. Raises ModelFileError where it is not one answer for each row."""
+    return _one_a_row(output, feeds, *_both(file, output, feeds))
+
+
+def _one_a_row(output: TensorInfo, feeds: Mapping[str, Array], values: Array, alone: Array) -> Array:
+    rows = len(next(iter(feeds.values())))
     if values.ndim == 0 or len(values) != rows or alone.ndim == 0 or len(alone) != 1:
         raise ModelFileError(
             f"its output '{output.name}' is {list(values.shape)} for {rows} rows and {list(alone.shape)} for one, "
-            "expected [n] or [n, C]"
+            f"expected [n] or [n, C]{hint(values, alone)}"
         )
     if not values.size:
         raise ModelFileError(f"its output '{output.name}' is {list(values.shape)}, which holds no number")
     return values
-
-
-def _always_ones(output: TensorInfo) -> bool:
-    """Whether the dimensions behind the columns are 1 whatever comes in, as far as the file says."""
-    return all(size == 1 or size is None or isinstance(size, str) for size in output.shape[2:])

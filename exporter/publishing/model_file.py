@@ -20,6 +20,7 @@ from server.runtime.external import ModelError, locations, parse
 from server.runtime.sessions import Model, RunError, Session, SessionError, SessionKey
 
 NOT_RUN = "does not run on the golden rows"
+NOT_FINITE = "has NaN or infinite values on sample rows"
 
 
 class ModelFileError(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from exporter.errors import BundleError
-from exporter.publishing.model_file import NOT_RUN, ModelFile, ModelFileError
+from exporter.publishing.model_file import NOT_FINITE, NOT_RUN, ModelFile, ModelFileError
 from model_repo import Input
 from server.runtime.datatypes import NUMPY_TYPES, Array
 
@@ -84,7 +84,9 @@ def with_hint(error: BundleError, inputs: Sequence[Input]) -> BundleError:
     """The error, with the way out where members do not run on drawn rows."""
     names = ", ".join(f"{entry.name} [n, …]" for entry in inputs)
     hint = f"; the rows were drawn: give some that it takes with --golden FILE.npz, arrays {names}"
-    return BundleError(error.subject, [f"{each}{hint if NOT_RUN in each else ''}" for each in error.problems])
+    return BundleError(
+        error.subject, [f"{each}{hint if NOT_RUN in each or NOT_FINITE in each else ''}" for each in error.problems]
+    )
 
 
 def _finite(file: ModelFile, feeds: Mapping[str, Array]) -> bool:

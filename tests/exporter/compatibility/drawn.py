@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from tests.exporter.compatibility.table import Brought, Expected
 from tests.exporter.publishing.foreign import W, floats, rows, scored, sigmoid, softmax
@@ -62,10 +62,19 @@ def head(folder: Path) -> Expected:
     return expected(softmax(Z))
 
 
+def too_many(folder: Path) -> Expected:
+    for name, axis, sizes in (("before", 0, (1, "n", 3)), ("between", 1, ("n", 1, 3))):
+        answer = helper.make_tensor_value_info("y", TensorProto.FLOAT, sizes)
+        node = helper.make_node("Unsqueeze", ["z", "axis"], ["y"])
+        (folder / f"{name}.onnx").write_bytes(scored(W, [node], [answer], {"axis": np.array([axis], np.int64)}))
+    return Expected({"x": rows()}, {"probabilities": softmax(Z)}, NAMES, told=("loses the one before", "ones between"))
+
+
 BROUGHT: dict[str, Brought] = {
     "a network that ends in a softmax, class names in its metadata": with_metadata,
     "a network that ends in logits": logits,
     "a network that ends in sigmoids, a label each": sigmoids,
     "a softmax in 8 bits, rows that sum to 0.99": eight_bits,
     "a convolutional head `[n, C, 1, 1]`": head,
+    "one dimension too many, `[1, n, C]` and `[n, 1, C]`": too_many,
 }

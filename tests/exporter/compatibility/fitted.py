@@ -128,6 +128,21 @@ def several_labels(folder: Path) -> Expected:
     return Expected({"X": TEST}, {"probabilities": p, "labels": p >= 0.5}, ("news", "sport", "art"))
 
 
+def several_trees(folder: Path) -> Expected:
+    """Its trees answer [L, n, 2], its MultiOutputClassifier a list of [n, 2]."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multioutput import MultiOutputClassifier
+
+    forest = RandomForestClassifier(5, max_depth=3, random_state=0).fit(X, LABELS)
+    lines = MultiOutputClassifier(LogisticRegression()).fit(X, LABELS)
+    written(folder / "rf.onnx", forest)
+    written(folder / "lines.onnx", lines)
+    each = [np.stack([p[:, 1] for p in model.predict_proba(TEST)], axis=1) for model in (forest, lines)]
+    told = ("holds labels", "the tensors of its list 'probabilities' are one")
+    return Expected({"X": TEST}, {"probabilities": np.mean(each, axis=0)}, ("news", "sport", "art"), told=told)
+
+
 def several_targets(folder: Path) -> Expected:
     from sklearn.ensemble import RandomForestRegressor
 
@@ -168,6 +183,7 @@ BROUGHT: dict[str, Brought] = {
     "scikit-learn with columns of strings and of numbers": string_columns,
     "scikit-learn without probabilities (LinearSVC)": votes,
     "scikit-learn, several labels a row": several_labels,
+    "scikit-learn, several labels a row, by trees and by one model a label": several_trees,
     "scikit-learn regressor of several targets": several_targets,
     "LightGBM through onnxmltools": lightgbm_names,
     "LightGBM with labels 0, 1": lightgbm_places,

@@ -186,3 +186,29 @@ def test_what_cannot_be_fused_is_refused_by_name_with_the_reason(
     for message in messages:
         assert message in told
     assert not (tmp_path / "models" / "own").exists() or Repository(tmp_path / "models").versions("own") == []
+
+
+@pytest.mark.parametrize(
+    ("end", "sizes", "problem"),
+    [
+        ("empty", ["n", 0], "its output 'y' is [16, 0], which holds no number"),
+        (
+            "nothing",
+            ["n", 3],
+            "its output 'y' has NaN or infinite values on sample rows; the rows were drawn",
+        ),
+    ],
+)
+def test_answers_that_are_none_are_refused_with_the_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], end: str, sizes: list[Any], problem: str
+) -> None:
+    ends = {
+        "empty": [helper.make_node("Slice", ["z", "zero", "zero", "one"], ["y"])],
+        "nothing": [helper.make_node("Sub", ["z", "z"], ["a"]), helper.make_node("Div", ["a", "a"], ["y"])],
+    }
+    constants = {"W": RNG.normal(size=(4, 3)).astype(np.float32), "zero": np.array([0]), "one": np.array([1])}
+    nodes = [helper.make_node("MatMul", ["x", "W"], ["z"]), *ends[end]]
+    (tmp_path / "a.onnx").write_bytes(built(nodes, ["n", 4], sizes, constants))
+    words = ["own", "--member", f"a={tmp_path / 'a.onnx'}", "--classes", "a,b,c", "--repository", str(tmp_path)]
+    assert main(words) == 2
+    assert problem in capsys.readouterr().err
