@@ -19,6 +19,6 @@ def train_detector(train: Callable[[Rows, Setting], Trained], rows: Rows, settin
     own = replace(setting, columns=1, task="regression")
     if CATEGORIES not in rows.inputs:
         return train(rows, own)
-    from exporter.families.table.words import train_on_words
+    from exporter.networks.table.words import train_on_words
 
     return train_on_words(train, rows, own)

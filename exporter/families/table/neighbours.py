@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Count, Family, Setting, Trained
+from exporter.families.base import Count, Family
 
 
 class Neighbours(Family, frozen=True, kw_only=True, tag="neighbours"):
@@ -16,14 +15,9 @@ class Neighbours(Family, frozen=True, kw_only=True, tag="neighbours"):
     d is taken on scaled numbers and one-hot categories; h is the width with the least leave-one-out loss.
     """
 
+    trainer: ClassVar[str] = "exporter.networks.table.neighbours:train_neighbours"
+
     most_rows: Annotated[int, Meta(ge=2)] = 4096
     """Fit rows that are kept in the graph, drawn by the seed: each request is compared with all of them."""
     bins: Count = 1
     """Pieces of each number's range that are compared beside the number itself."""
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with probabilities, or with a value."""
-        from exporter.families.table.neighbours_member import train_neighbours
-        from exporter.families.table.words import train_on_words
-
-        return train_on_words(lambda placed, inner: train_neighbours(self, placed, inner), rows, setting)

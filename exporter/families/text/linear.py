@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, ClassVar
 
-import numpy as np
 from msgspec import Meta
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Count, Family, Rate, Setting, Trained
-from exporter.families.text.training import reading_of
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
-    from exporter.data.dataset import Array
-    from exporter.networks.text.bag import Features
-
-_BATCH_ROWS = 256
+from exporter.families.base import Count, Family, Rate
 
 
 class Linear(Family, frozen=True, kw_only=True, tag="linear"):
     """TF-IDF rows of length 1 with 1 + ln tf, and multinomial logistic regression."""
+
+    trainer: ClassVar[str] = "exporter.networks.text.linear:train_linear"
 
     tokens: str = "tokens"
     """The tokenizer whose ids it counts."""
@@ -33,72 +23,3 @@ class Linear(Family, frozen=True, kw_only=True, tag="linear"):
     strength: Rate = 8.0
     """Inverse of the regularisation (scikit-learn's C)."""
     most_iterations: Count = 300
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with logits. Raises TrainingError."""
-        import torch
-
-        from exporter.families.text.member import TextMember
-        from exporter.networks.text.bag import BagNetwork, Features
-
-        reading = reading_of(setting, self.tokens)
-        features = Features(reading.vocabulary, self.buckets, reading.overlap)
-        counts = counted(features, rows.inputs[self.tokens])
-        idf = self._idf(counts)
-        coefficients, intercept = self._coefficients(weighted(counts, idf), rows.target, setting)
-        tensors = [torch.from_numpy(array.astype(np.float32)) for array in (idf, coefficients, intercept)]
-        return TextMember(BagNetwork(features, *tensors).eval(), setting, self.tokens)
-
-    def _idf(self, counts: csr_matrix) -> Array:
-        """float64 [F]: 1 + ln((1 + rows) / (1 + rows with it)); 0 for what is in too few of them, and for feature 0."""
-        present = np.bincount(counts.indices, minlength=counts.shape[1])
-        idf: Array = 1.0 + np.log((1.0 + counts.shape[0]) / (1.0 + present))
-        idf[present < self.least_rows] = 0.0
-        idf[0] = 0.0
-        return idf
-
-    def _coefficients(self, matrix: csr_matrix, target: Array, setting: Setting) -> tuple[Array, Array]:
-        """float64 [F, C] and [C]."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(C=self.strength, max_iter=self.most_iterations)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # `most_iterations` is a bound that may be met
-            model.fit(matrix, target)
-        coefficients = np.zeros((matrix.shape[1], setting.columns))
-        intercept = np.full(setting.columns, -30.0)  # of classes that the rows do not have
-        if len(model.classes_) == 2:  # one row of coefficients, for the second class
-            coefficients[:, model.classes_] = np.concatenate([-model.coef_, model.coef_]).T / 2
-            intercept[model.classes_] = np.concatenate([-model.intercept_, model.intercept_]) / 2
-        else:
-            coefficients[:, model.classes_], intercept[model.classes_] = model.coef_.T, model.intercept_
-        return coefficients, intercept
-
-
-def counted(features: Features, ids: Array) -> csr_matrix:
-    """float64 [n, F]: how often each feature is in each row; feature 0 is none."""
-    import torch
-    from scipy.sparse import csr_matrix
-
-    rows, columns = [], []
-    for start in range(0, len(ids), _BATCH_ROWS):
-        numbers = features(torch.from_numpy(ids[start : start + _BATCH_ROWS])).numpy()
-        row, place = np.nonzero(numbers)
-        rows.append(row + start)
-        columns.append(numbers[row, place])
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    found = csr_matrix((np.ones(len(row)), (row, column)), shape=(len(ids), features.count))
-    found.sum_duplicates()
-    return found
-
-
-def weighted(counts: csr_matrix, idf: Array) -> csr_matrix:
-    """Rows of (1 + ln tf) × idf, divided by their length."""
-    from scipy.sparse import csr_matrix
-
-    data = (1.0 + np.log(counts.data)) * idf[counts.indices]
-    found = csr_matrix((data, counts.indices, counts.indptr), shape=counts.shape)
-    length = np.sqrt(np.asarray(found.multiply(found).sum(axis=1))).ravel()
-    found.data /= np.repeat(np.maximum(length, 1e-12), np.diff(found.indptr))
-    return found

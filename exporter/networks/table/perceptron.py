@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
-from exporter.families.base import Setting
+from exporter.families.base import Setting, Trained
+from exporter.families.table.mlp import Mlp
 from exporter.networks.table.columns import Columns
 from exporter.networks.table.features import NumberFeatures
+from exporter.networks.table.words import train_on_words
+from exporter.networks.torch_member import squared_error, train_classifier, train_regressor
 
 
 class Perceptron(nn.Module):
@@ -59,3 +62,19 @@ class Embeddings(nn.Module):
             places = places.masked_fill(torch.rand(places.shape, device=places.device) < self.forget, 0)
         vectors: Tensor = self.table(places + self.starts)
         return vectors.flatten(1)
+
+
+def train_mlp(spec: Mlp, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits, or with a value. Raises TrainingError."""
+
+    def trained(placed: Rows, inner: Setting) -> Trained:
+        takes = [entry.name for entry in inner.inputs]
+        build = lambda: Perceptron(  # noqa: E731
+            placed, inner, bins=spec.bins, width=spec.width, hidden=spec.hidden, dropout=spec.dropout,
+            forget=spec.forget,
+        )  # fmt: skip
+        if inner.task == "regression":
+            return train_regressor(build, placed, inner, spec.training, squared_error, takes)
+        return train_classifier(build, placed, inner, spec.training, takes)
+
+    return train_on_words(trained, rows, setting)

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
+from exporter.errors import TrainingError
+from exporter.families.base import Setting, Trained
+from exporter.families.text.neural import Cnn
+from exporter.families.text.training import Reading
 from exporter.networks.text.classifier import Encoder
 from exporter.networks.text.masked import PAD, mask_of
+from exporter.networks.text.member import train_reader
 
 
 class ConvolutionEncoder(Encoder):
@@ -27,3 +33,14 @@ class ConvolutionEncoder(Encoder):
         # Rectified, so that 0 where there is padding never is the maximum of something.
         found = [(torch.relu(convolution(embedded)) * mask[:, None, :]).amax(dim=2) for convolution in self.filters]
         return torch.cat(found, dim=1)
+
+
+def train_cnn(spec: Cnn, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError, also where a width is even."""
+
+    def build(reading: Reading) -> Encoder:
+        if even := [width for width in spec.widths if width % 2 == 0]:
+            raise TrainingError(f"widths has {even}, expected odd numbers: an even filter has no middle")
+        return ConvolutionEncoder(reading.vocabulary, spec.size, spec.filters, spec.widths, spec.dropout)
+
+    return train_reader(spec, build, rows, setting)

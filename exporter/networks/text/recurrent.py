@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.text.neural import Gru, Lstm
+from exporter.families.text.training import Reading
 from exporter.networks.text.classifier import Encoder
 from exporter.networks.text.masked import PAD, last_of, lengths_of, mask_of, max_of, mean_of, reversed_ids
+from exporter.networks.text.member import train_reader
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -36,3 +41,12 @@ class RecurrentEncoder(Encoder):
         states, _ = reader(self.dropout(self.embedding(ids)))
         last = last_of(states, lengths) * mask.amax(dim=1, keepdim=True)
         return torch.cat([max_of(states, mask), mean_of(states, mask), last], dim=1)
+
+
+def train_recurrent(spec: Gru | Lstm, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError."""
+
+    def build(reading: Reading) -> Encoder:
+        return RecurrentEncoder(spec.family, reading.vocabulary, spec.size, spec.hidden, spec.dropout)
+
+    return train_reader(spec, build, rows, setting)

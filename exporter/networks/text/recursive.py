@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.text.neural import Recursive
+from exporter.families.text.training import Reading
 from exporter.networks.text.classifier import Encoder
 from exporter.networks.text.masked import PAD, mask_of, max_of
+from exporter.networks.text.member import train_reader
 
 _PHRASE = 2
 """Levels of the phrases that are pooled beside the root: four tokens."""
@@ -69,3 +74,13 @@ class RecursiveEncoder(Encoder):
             torch.where(both, joined, left_memory),
             left_mask,
         )
+
+
+def train_recursive(spec: Recursive, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError."""
+
+    def build(reading: Reading) -> Encoder:
+        depth = max(2, (reading.max_tokens - 1).bit_length())
+        return RecursiveEncoder(reading.vocabulary, spec.size, depth, spec.dropout)
+
+    return train_reader(spec, build, rows, setting)

@@ -7,8 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
+from exporter.errors import TrainingError
+from exporter.families.base import Setting, Trained
+from exporter.families.text.neural import Bert, Gpt
+from exporter.families.text.training import Reading
 from exporter.networks.text.classifier import Encoder
 from exporter.networks.text.masked import PAD, last_of, lengths_of, mask_of, mean_of
+from exporter.networks.text.member import train_reader
 
 _FAR = -1e4
 
@@ -81,3 +87,19 @@ class TransformerEncoder(Encoder):
         if self.causal:
             return last_of(states, lengths_of(mask)) * mask.amax(dim=1, keepdim=True)
         return mean_of(states, mask)
+
+
+def train_transformer(spec: Bert | Gpt, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError, also where the heads do not divide the size."""
+
+    def build(reading: Reading) -> Encoder:
+        if spec.size % spec.attention_heads:
+            raise TrainingError(
+                f"size is {spec.size}, expected a multiple of its {spec.attention_heads} attention heads"
+            )
+        return TransformerEncoder(
+            reading.vocabulary, spec.size, spec.layers, spec.attention_heads, reading.max_tokens, spec.dropout,
+            causal=spec.family == "gpt",
+        )  # fmt: skip
+
+    return train_reader(spec, build, rows, setting)

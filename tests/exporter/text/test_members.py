@@ -13,11 +13,11 @@ from exporter.errors import TrainingError
 from exporter.families import FAMILIES
 from exporter.families.base import Family
 from exporter.families.text import Bert, Cnn, Gpt, Gru, Linear, Lstm, Recursive
-from exporter.families.text.fitting import batches, dropped, trimmed
-from exporter.families.text.linear import counted, weighted
 from exporter.families.text.training import TextTraining
 from exporter.inference import Graph
 from exporter.networks.text.bag import Features
+from exporter.networks.text.fitting import batches, dropped, trimmed
+from exporter.networks.text.linear import counted, weighted
 from exporter.parity import check_parity
 from exporter.sweep import Sweep
 from tests.exporter.data import trained_alone

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,11 +12,10 @@ from torch import Tensor, nn
 from exporter.data.dataset import Array, Rows
 from exporter.errors import TrainingError
 from exporter.families.base import Setting, Trained
+from exporter.families.table.linear import Linear
 from exporter.networks.table.features import DenseFeatures
+from exporter.networks.table.words import train_on_words
 from exporter.networks.torch_member import TorchMember
-
-if TYPE_CHECKING:
-    from exporter.families.table.linear import Linear
 
 _MAX_STEPS = 1000
 
@@ -38,7 +36,12 @@ class LinearModel(nn.Module):
 
 
 def train_linear(spec: Linear, rows: Rows, setting: Setting) -> Trained:
-    """Logits of a logistic regression (of labels one each), or the value of a ridge regression."""
+    """A member with logits, or with a value. Raises TrainingError where it does not converge."""
+    return train_on_words(lambda placed, inner: fit_linear(spec, placed, inner), rows, setting)
+
+
+def fit_linear(spec: Linear, rows: Rows, setting: Setting) -> Trained:
+    """On placed categories: logits of a logistic regression (of labels one each), or the value of a ridge regression."""
     features = DenseFeatures(rows, setting, spec.bins).eval()
     takes = features.columns.takes
     with torch.no_grad():

@@ -12,9 +12,10 @@ from torch import nn
 from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.families.base import Setting, Trained
-from exporter.families.text.fitting import fit_texts, token_counts, trimmed
-from exporter.families.text.training import Reading, TextTraining, reading_of
+from exporter.families.text.neural import Reader
+from exporter.families.text.training import Reading, reading_of
 from exporter.networks.text.classifier import Classifier, Encoder
+from exporter.networks.text.fitting import fit_texts, token_counts, trimmed
 from exporter.networks.torch_member import TorchMember
 from exporter.training import seeded
 
@@ -47,15 +48,14 @@ class TextMember(TorchMember):
         return found
 
 
-def train_reader(
-    build: Build, rows: Rows, setting: Setting, tokens: str, dropout: float, training: TextTraining
-) -> Trained:
+def train_reader(spec: Reader, build: Build, rows: Rows, setting: Setting) -> Trained:
     """A member of the encoder that `build` makes under the setting's seed, pooling and head. Raises TrainingError."""
+    tokens = spec.tokens
     reading = reading_of(setting, tokens)
     with seeded(setting.seed):
         encoder = build(reading)
         encoder.begin_with(torch.from_numpy(reading.vectors))
-        module = Classifier(encoder, setting.columns, dropout, windows=reading.windows).to(setting.device)
+        module = Classifier(encoder, setting.columns, spec.dropout, windows=reading.windows).to(setting.device)
         ids = torch.from_numpy(rows.inputs[tokens]).to(setting.device)
         target = torch.from_numpy(rows.target).to(setting.device)
-        return TextMember(fit_texts(module, ids, target, training, setting.seed), setting, tokens)
+        return TextMember(fit_texts(module, ids, target, spec.training, setting.seed), setting, tokens)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.families.base import Setting, Trained
+from exporter.families.table.neighbours import Neighbours
 from exporter.metrics import FLOOR
 from exporter.networks.table.features import DenseFeatures
+from exporter.networks.table.words import train_on_words
 from exporter.networks.torch_member import TorchMember
 from model_repo.manifest import Kind
-
-if TYPE_CHECKING:
-    from exporter.families.table.neighbours import Neighbours
 
 _PRIOR = 0.01
 """Of the answer is the mean of all fit rows: the nearest few are never certain."""
@@ -47,9 +44,14 @@ def squared(x: Tensor, kept: Tensor) -> Tensor:
     return ((x * x).sum(dim=1, keepdim=True) - 2 * (x @ kept.T) + (kept * kept).sum(dim=1)).clamp(min=0)
 
 
-@torch.no_grad()
 def train_neighbours(spec: Neighbours, rows: Rows, setting: Setting) -> Trained:
-    """The member of the rows, or of as many of them as the spec keeps."""
+    """A member with probabilities, or with a value."""
+    return train_on_words(lambda placed, inner: fit_neighbours(spec, placed, inner), rows, setting)
+
+
+@torch.no_grad()
+def fit_neighbours(spec: Neighbours, rows: Rows, setting: Setting) -> Trained:
+    """On placed categories: the member of the rows, or of as many of them as the spec keeps."""
     if len(rows) > spec.most_rows:
         drawn = np.random.default_rng(setting.seed).permutation(len(rows))[: spec.most_rows]
         rows = rows.take(np.sort(drawn))
