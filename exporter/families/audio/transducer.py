@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from exporter.data.dataset import Rows
+from typing import ClassVar
+
 from exporter.families.audio.spec import AudioTraining, Joining
-from exporter.families.base import Count, Family, NotNegative, Setting, Share, Trained
+from exporter.families.base import Count, Family, NotNegative, Share
 
 
 class SoundTransducer(Family, frozen=True, kw_only=True, tag="transducer"):
@@ -12,6 +13,8 @@ class SoundTransducer(Family, frozen=True, kw_only=True, tag="transducer"):
 
     As a member it answers with the likelihood of each string of one word; the version offers `transcript` besides.
     """
+
+    trainer: ClassVar[str] = "exporter.networks.audio.transducer_member:train_transducer"
 
     hidden: Count = 64
     """Units of the joint, of the prediction network, and of the encoder per direction; a multiple of 4."""
@@ -24,9 +27,3 @@ class SoundTransducer(Family, frozen=True, kw_only=True, tag="transducer"):
     transcript_tokens: Count = 8
     """Most tokens of a transcript."""
     training: AudioTraining = AudioTraining(epochs=30, learning_rate=6e-3)
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with logits. Raises TrainingError."""
-        from exporter.families.audio.transducer_member import train_transducer
-
-        return train_transducer(self, rows, setting)

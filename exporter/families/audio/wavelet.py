@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.data.dataset import Rows
 from exporter.families.audio.spec import Distortion
-from exporter.families.base import Count, Family, Rate, Setting, Trained
+from exporter.families.base import Count, Family, Rate
 
 
 class SoundWavelet(Family, frozen=True, kw_only=True, tag="wavelet"):
     """First and second order scattering of the fit rows and some distorted copies of them, then trees."""
+
+    trainer: ClassVar[str] = "exporter.networks.audio.wavelet:train_wavelet"
 
     algorithm: Literal["lightgbm", "random_forest", "extra_trees"] = "lightgbm"
     trees: Count = 80
@@ -28,9 +29,3 @@ class SoundWavelet(Family, frozen=True, kw_only=True, tag="wavelet"):
     copies: Annotated[int, Meta(ge=0)] = 2
     """Distorted copies of each fit row that are trained on besides the row itself."""
     distortion: Distortion = Distortion()
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with probabilities."""
-        from exporter.families.audio.wavelet_member import train_wavelet
-
-        return train_wavelet(self, rows, setting)

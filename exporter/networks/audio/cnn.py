@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
+from exporter.families.audio.cnn import SoundCnn
+from exporter.families.audio.spec import sample_rate
+from exporter.families.base import Setting, Trained
 from exporter.networks.audio.masking import Masking
 from exporter.networks.audio.mel import BANDS, LogMel
+from exporter.networks.audio.member import train_clip_classifier
 from exporter.networks.audio.timing import Stretched
 
 
@@ -34,3 +39,10 @@ class MelNetwork(nn.Module):
 def _block(given: int, made: int) -> tuple[nn.Module, ...]:
     convolution = nn.Conv2d(given, made, 3, padding=1, bias=False)
     return convolution, nn.BatchNorm2d(made), nn.ReLU(), nn.MaxPool2d(2)
+
+
+def train_cnn(spec: SoundCnn, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError."""
+    rate = sample_rate(setting)
+    build = lambda: MelNetwork(rate, setting.columns, spec.width, spec.steps, spec.dropout)  # noqa: E731
+    return train_clip_classifier(build, rows, setting, spec.training)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
+from exporter.families.audio.recurrent import SoundGru
+from exporter.families.audio.spec import sample_rate
+from exporter.families.base import Setting, Trained
 from exporter.networks.audio.masking import Masking
 from exporter.networks.audio.mel import BANDS, LogMel, valid
+from exporter.networks.audio.member import train_clip_classifier
 from exporter.networks.audio.timing import BothWays, halved
 
 
@@ -31,3 +36,10 @@ class FrameReader(nn.Module):
         mean = states.sum(dim=1) / length[:, None]
         logits: Tensor = self.head(torch.cat([highest, mean], dim=1))
         return logits
+
+
+def train_gru(spec: SoundGru, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError."""
+    rate = sample_rate(setting)
+    build = lambda: FrameReader(rate, setting.columns, spec.hidden, spec.dropout)  # noqa: E731
+    return train_clip_classifier(build, rows, setting, spec.training)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from exporter.families.audio.transcripts import edit_distance, token_error_rate, without_padding
 from exporter.networks.audio.rnnt import log_likelihood, single_log_likelihoods
+from exporter.networks.audio.transcripts import edit_distance, token_error_rate, without_padding
 from exporter.networks.audio.transducer import Greedy, Transducer
 from tests.exporter.audio.samples import RATE, word
 

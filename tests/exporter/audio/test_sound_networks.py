@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from exporter.data.clips import padded
-from exporter.families.audio.wavelet_member import Features
 from exporter.families.base import Setting
 from exporter.networks.audio.cnn import MelNetwork
 from exporter.networks.audio.mel import LogMel, mel_bank, valid
@@ -16,6 +15,7 @@ from exporter.networks.audio.recurrent import FrameReader
 from exporter.networks.audio.scattering import Scattering
 from exporter.networks.audio.timing import BothWays, Stretched, turned
 from exporter.networks.audio.transducer import Transducer
+from exporter.networks.audio.wavelet import Features
 from model_repo import Input
 from tests.exporter.audio.samples import RATE, word
 

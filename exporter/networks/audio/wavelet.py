@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,17 +15,15 @@ from exporter.conversion.torch_graph import to_onnx
 from exporter.conversion.tree_graph import tree_graph
 from exporter.data.audio import INPUT
 from exporter.data.dataset import Array, Rows
-from exporter.families.audio.fitting import Clips, distorted
-from exporter.families.audio.network import EXAMPLE_SAMPLES
 from exporter.families.audio.spec import sample_rate
+from exporter.families.audio.wavelet import SoundWavelet
 from exporter.families.base import TREES, Setting
 from exporter.inference import Graph
+from exporter.networks.audio.fitting import Clips, distorted
+from exporter.networks.audio.member import EXAMPLE_SAMPLES
 from exporter.networks.audio.scattering import Scattering
 from exporter.networks.tree_estimator import tree_classifier, tree_probabilities
 from model_repo.manifest import Kind
-
-if TYPE_CHECKING:
-    from exporter.families.audio.wavelet import SoundWavelet
 
 _BATCH_ROWS = 32
 _KIND: Kind = "value"

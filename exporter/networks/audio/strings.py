@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from exporter.families.audio.fitting import Clips, distorted
 from exporter.families.audio.spec import Distortion, Joining
+from exporter.networks.audio.fitting import Clips, distorted
 
 _LEVEL = 0.05
 """Root mean square of each clip in a string: recordings differ by 40 dB, which no speaker does within a sentence."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from exporter.conversion.torch_graph import to_onnx
 from exporter.data.audio import INPUT
 from exporter.data.dataset import Rows
-from exporter.families.audio.fitting import Batch, Clips, distorted, epoch_of, optimised
 from exporter.families.audio.spec import AudioTraining
 from exporter.families.base import Setting, Tolerance
+from exporter.networks.audio.fitting import Batch, Clips, distorted, epoch_of, optimised
 from exporter.networks.torch_member import TorchMember
 from exporter.training import seeded
 

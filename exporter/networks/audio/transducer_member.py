@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,18 +15,16 @@ from exporter.conversion.torch_graph import traced
 from exporter.data.audio import INPUT
 from exporter.data.dataset import Array, Rows
 from exporter.errors import ParityError
-from exporter.families.audio.fitting import Batch, Clips, distorted, epoch_of, optimised
-from exporter.families.audio.network import EXAMPLE_SAMPLES, SoundMember
 from exporter.families.audio.spec import sample_rate
-from exporter.families.audio.strings import Strings, drawn
-from exporter.families.audio.transcripts import token_error_rate, without_padding
+from exporter.families.audio.transducer import SoundTransducer
 from exporter.families.base import ExtraGraph, Setting
+from exporter.networks.audio.fitting import Batch, Clips, distorted, epoch_of, optimised
+from exporter.networks.audio.member import EXAMPLE_SAMPLES, SoundMember
+from exporter.networks.audio.strings import Strings, drawn
+from exporter.networks.audio.transcripts import token_error_rate, without_padding
 from exporter.networks.audio.transducer import Greedy, Transducer
 from exporter.training import seeded
 from server.runtime.sessions import Model, Session, SessionKey
-
-if TYPE_CHECKING:
-    from exporter.families.audio.transducer import SoundTransducer
 
 TRANSCRIPT = "transcript"
 _TEST_STRINGS = 300
