@@ -90,11 +90,6 @@ class Made:
         }
 
 
-def member_seed(seed: int, member: str, fold: int) -> int:
-    """A seed of its own for each member and fold, the same in whatever order and process they train."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{member}/{fold}".encode()).digest()[:4], "little")
-
-
 def libraries() -> dict[str, str]:
     """Installed versions of what takes part in training and conversion."""
     found = {}

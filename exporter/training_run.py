@@ -9,8 +9,9 @@ from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
 from exporter.families.base import Device
 from exporter.inference import cores
-from exporter.jobs import FINAL, Job, Made, member_seed
+from exporter.jobs import FINAL, Job, Made
 from exporter.recipe import Recipe
+from exporter.seeds import member_seed
 from exporter.work import WorkFolder
 
 Report = Callable[[str, int, int], None]

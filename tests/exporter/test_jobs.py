@@ -22,9 +22,10 @@ from exporter.data.splits import Split, SplitSpec, split
 from exporter.errors import ExportError, ParityError, TrainingError
 from exporter.families.base import NETWORK, Family, Setting, Training
 from exporter.families.image import Pca
-from exporter.jobs import FINAL, Job, Made, member_seed, run_job
+from exporter.jobs import FINAL, Job, Made, run_job
 from exporter.parity import Parity
 from exporter.pool import require_device, run_jobs
+from exporter.seeds import member_seed
 from exporter.work import WorkFolder
 from model_repo.manifest import Kind
 from tests import graphs

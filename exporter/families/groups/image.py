@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Augmentation, Count, Family, Group, Setting, Share, Training
-
-if TYPE_CHECKING:
-    from torch import nn
+from exporter.families.base import Augmentation, Count, Family, Share, Training
 
 Several = Annotated[int, Meta(ge=2, le=32)]
 
@@ -37,36 +33,16 @@ class MultiHead(_ImageGroup, frozen=True, kw_only=True, tag="multi_head"):
     The cheapest group, and the most alike: heads differ by their beginning and by dropout of the shared features.
     """
 
+    trainer: ClassVar[str] = "exporter.networks.groups.heads:train_multi_head"
+
     hidden: Count = 32
     """Of each head."""
-
-    def train(self, rows: Rows, setting: Setting) -> Group:
-        """The heads, with logits."""
-        from exporter.families.groups.member import train_group
-        from exporter.networks.groups.heads import TrunkWithHeads
-        from exporter.networks.image.pixels import frame_of
-
-        frame = frame_of(setting)
-        return train_group(
-            lambda: TrunkWithHeads(frame, setting.columns, self.members, self.width, self.hidden, self.dropout),
-            rows, setting, self.training, self.members,
-        )  # fmt: skip
 
 
 class BatchEnsemble(_ImageGroup, frozen=True, kw_only=True, tag="batch_ensemble"):
     """One network whose weights each member multiplies by a matrix of rank 1 (Wen et al. 2020), trained together."""
 
-    def train(self, rows: Rows, setting: Setting) -> Group:
-        """The members, with logits."""
-        from exporter.families.groups.member import train_group
-        from exporter.networks.groups.batch_ensemble import BatchEnsembleNetwork
-        from exporter.networks.image.pixels import frame_of
-
-        frame = frame_of(setting)
-        return train_group(
-            lambda: BatchEnsembleNetwork(frame, setting.columns, self.members, self.width, self.dropout),
-            rows, setting, self.training, self.members,
-        )  # fmt: skip
+    trainer: ClassVar[str] = "exporter.networks.groups.batch_ensemble:train_batch_ensemble"
 
 
 class DeepEnsemble(_ImageGroup, frozen=True, kw_only=True, tag="deep_ensemble"):
@@ -75,30 +51,4 @@ class DeepEnsemble(_ImageGroup, frozen=True, kw_only=True, tag="deep_ensemble"):
     The most different members of a group; one batched graph in place of several.
     """
 
-    def train(self, rows: Rows, setting: Setting) -> Group:
-        """The members, with logits."""
-        from exporter.families.groups.member import GroupMember
-        from exporter.networks.groups.stacked import stacked
-
-        return GroupMember(stacked(self.networks(rows, setting)), setting, self.members, mapped=True)
-
-    def networks(self, rows: Rows, setting: Setting) -> list[nn.Module]:
-        """The networks apart, each trained under a seed of its own."""
-        from dataclasses import replace
-
-        from exporter.jobs import member_seed
-        from exporter.networks.image.cnn import ConvolutionalNetwork
-        from exporter.networks.image.pixels import frame_of
-        from exporter.networks.torch_member import cross_entropy, train_module
-
-        frame = frame_of(setting)
-        return [
-            train_module(
-                lambda: ConvolutionalNetwork(frame, setting.columns, self.width, self.dropout),
-                rows,
-                replace(setting, seed=member_seed(setting.seed, "network", place)),
-                self.training,
-                cross_entropy,
-            )
-            for place in range(self.members)
-        ]
+    trainer: ClassVar[str] = "exporter.networks.groups.stacked:train_deep_ensemble"

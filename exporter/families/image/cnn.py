@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Augmentation, Count, Family, Setting, Share, Trained, Training
+from exporter.families.base import Augmentation, Count, Family, Share, Training
 
 
 class Cnn(Family, frozen=True, kw_only=True, tag="cnn"):
@@ -17,25 +16,11 @@ class Cnn(Family, frozen=True, kw_only=True, tag="cnn"):
     `separable`, eight blocks of a depthwise and a pointwise convolution.
     """
 
+    trainer: ClassVar[str] = "exporter.networks.image.cnn:train_cnn"
+
     structure: Literal["shallow", "deep", "residual", "separable"] = "shallow"
     width: Count = 16
     """Channels of the first convolutions; the last have 2 (shallow, deep) or 4 times as many."""
     dropout: Share = 0.3
     """Before the last layer."""
     training: Training = Training(epochs=20, augmentation=Augmentation())
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with logits. Raises TrainingError where the images are too small for the structure."""
-        from exporter.networks.image.cnn import ConvolutionalNetwork
-        from exporter.networks.image.pixels import frame_of
-        from exporter.networks.image.trunk import Trunk, TrunkClassifier
-        from exporter.networks.torch_member import train_classifier
-
-        frame, columns, structure = frame_of(setting), setting.columns, self.structure
-
-        def network() -> ConvolutionalNetwork | TrunkClassifier:
-            if structure == "shallow":
-                return ConvolutionalNetwork(frame, columns, self.width, self.dropout)
-            return TrunkClassifier(Trunk(structure, frame, rows, self.width), columns, self.dropout)
-
-        return train_classifier(network, rows, setting, self.training)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Count, Family, NotNegative, Setting, Trained
+from exporter.families.base import Count, Family, NotNegative
 
 
 class Linear(Family, frozen=True, kw_only=True, tag="linear"):
@@ -15,6 +14,8 @@ class Linear(Family, frozen=True, kw_only=True, tag="linear"):
 
     One pass over the rows and a convex fit: the cheapest member that knows shapes (Coates, Lee and Ng 2011).
     """
+
+    trainer: ClassVar[str] = "exporter.networks.image.linear:train_linear"
 
     patches: Count = 320
     patch: Annotated[int, Meta(ge=2)] = 6
@@ -29,9 +30,3 @@ class Linear(Family, frozen=True, kw_only=True, tag="linear"):
     """Times the sum of the squared weights, for standardised features."""
     steps: Count = 80
     """Most steps of L-BFGS."""
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with logits. Raises TrainingError where the image is smaller than a patch."""
-        from exporter.families.image.linear_member import train_linear
-
-        return train_linear(self, rows, setting)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.data.dataset import Rows
-from exporter.families.base import Augmentation, Count, Family, Rate, Setting, Share, Trained, Training
+from exporter.families.base import Augmentation, Count, Family, Rate, Share, Training
 
 
 class Retrieval(Family, frozen=True, kw_only=True, tag="retrieval"):
     """The classes of the most similar fit rows, weighted by similarity; the embedding is trained for that."""
+
+    trainer: ClassVar[str] = "exporter.networks.image.retrieval:train_retrieval"
 
     structure: Literal["shallow", "deep", "residual", "separable"] = "shallow"
     """Of the network that embeds; as those of `cnn`."""
@@ -30,43 +31,3 @@ class Retrieval(Family, frozen=True, kw_only=True, tag="retrieval"):
     keys: Annotated[int, Meta(ge=1)] | None = None
     """Fit rows in the index, evenly spaced; absent: all of them. A graph grows by 4 · dimensions bytes for each."""
     training: Training = Training(epochs=30, batch_rows=128, learning_rate=3e-3, augmentation=Augmentation())
-
-    def train(self, rows: Rows, setting: Setting) -> Trained:
-        """A member with probabilities. Raises TrainingError where the images are too small for the structure."""
-        from exporter.networks.image.pixels import frame_of
-        from exporter.networks.image.retrieval import (
-            Embedding,
-            NeighbourIndex,
-            ProxyClassifier,
-            TrunkEmbedding,
-            contrastive_loss,
-            embedding_of,
-        )
-        from exporter.networks.torch_member import TorchMember, cross_entropy, train_module
-
-        frame, columns, contrast = frame_of(setting), setting.columns, self.contrast
-
-        def build() -> Embedding | TrunkEmbedding:
-            return embedding_of(self.structure, frame, rows, self.width, self.dimensions)
-
-        def build_with_proxies() -> ProxyClassifier:
-            return ProxyClassifier(build(), self.dimensions, columns, contrast)
-
-        if self.loss == "proxies":
-            trained = train_module(build_with_proxies, rows, setting, self.training, cross_entropy)
-            embedding = trained.get_submodule("embedding")
-        else:
-            embedding = train_module(build, rows, setting, self.training, contrastive_loss(contrast))
-        index = NeighbourIndex(
-            embedding, _kept(rows, self.keys), setting.columns, self.neighbours, self.temperature, self.smoothing
-        )
-        return TorchMember(index, setting, "probabilities")
-
-
-def _kept(rows: Rows, keys: int | None) -> Rows:
-    """Evenly spaced rows, as many as are to be in the index."""
-    import numpy as np
-
-    if keys is None or keys >= len(rows):
-        return rows
-    return rows.take(np.linspace(0, len(rows) - 1, keys).round().astype(np.int64))

@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from exporter.networks.image.pixels import Frame, Pixels
+from exporter.data.dataset import Rows
+from exporter.families.base import Group, Setting
+from exporter.families.groups.image import BatchEnsemble
+from exporter.networks.groups.member import train_group
+from exporter.networks.image.pixels import Frame, Pixels, frame_of
 
 
 class FactoredConvolution(nn.Module):
@@ -68,3 +72,12 @@ class BatchEnsembleNetwork(nn.Module):
 def _signs(members: int, size: int) -> Tensor:
     """Random signs: what makes members differ from the beginning (the paper's choice)."""
     return torch.randint(0, 2, (members, size)).to(torch.float32) * 2.0 - 1.0
+
+
+def train_batch_ensemble(spec: BatchEnsemble, rows: Rows, setting: Setting) -> Group:
+    """The members, with logits."""
+    frame = frame_of(setting)
+    return train_group(
+        lambda: BatchEnsembleNetwork(frame, setting.columns, spec.members, spec.width, spec.dropout),
+        rows, setting, spec.training, spec.members,
+    )  # fmt: skip

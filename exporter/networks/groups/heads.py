@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
+from exporter.families.base import Group, Setting
+from exporter.families.groups.image import MultiHead
+from exporter.networks.groups.member import train_group
 from exporter.networks.image.cnn import ConvolutionalNetwork
-from exporter.networks.image.pixels import Frame
+from exporter.networks.image.pixels import Frame, frame_of
 
 
 class TrunkWithHeads(nn.Module):
@@ -24,3 +28,12 @@ class TrunkWithHeads(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         features = self.trunk(image)
         return torch.stack([head(features) for head in self.heads])
+
+
+def train_multi_head(spec: MultiHead, rows: Rows, setting: Setting) -> Group:
+    """The heads, with logits."""
+    frame = frame_of(setting)
+    return train_group(
+        lambda: TrunkWithHeads(frame, setting.columns, spec.members, spec.width, spec.hidden, spec.dropout),
+        rows, setting, spec.training, spec.members,
+    )  # fmt: skip

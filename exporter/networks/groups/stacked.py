@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from exporter.data.dataset import Rows
+from exporter.families.base import Group, Setting
+from exporter.families.groups.image import DeepEnsemble
+from exporter.networks.groups.member import GroupMember
+from exporter.networks.image.cnn import ConvolutionalNetwork
+from exporter.networks.image.pixels import frame_of
+from exporter.networks.torch_member import cross_entropy, train_module
+from exporter.seeds import member_seed
 
 
 class Stacked(nn.Module):
@@ -65,3 +75,23 @@ def _folded(module: nn.Module) -> nn.Module:
         else:
             layers.append(layer)
     return nn.Sequential(*layers)
+
+
+def train_deep_ensemble(spec: DeepEnsemble, rows: Rows, setting: Setting) -> Group:
+    """The members, with logits."""
+    return GroupMember(stacked(networks_of(spec, rows, setting)), setting, spec.members, mapped=True)
+
+
+def networks_of(spec: DeepEnsemble, rows: Rows, setting: Setting) -> list[nn.Module]:
+    """The networks apart, each trained under a seed of its own."""
+    frame = frame_of(setting)
+    return [
+        train_module(
+            lambda: ConvolutionalNetwork(frame, setting.columns, spec.width, spec.dropout),
+            rows,
+            replace(setting, seed=member_seed(setting.seed, "network", place)),
+            spec.training,
+            cross_entropy,
+        )
+        for place in range(spec.members)
+    ]

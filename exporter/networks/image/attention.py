@@ -7,8 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
-from exporter.networks.image.pixels import Frame, Pixels
+from exporter.families.base import Setting, Trained
+from exporter.families.image.vit import Vit
+from exporter.networks.image.pixels import Frame, Pixels, frame_of
+from exporter.networks.torch_member import train_classifier
 
 
 class VisionTransformer(nn.Module):
@@ -69,3 +73,11 @@ def _pooled(channels: int, patch: int, width: int) -> list[nn.Module]:
 
 
 _STEMS = {"flat": _flat, "pooled": _pooled}
+
+
+def train_vit(spec: Vit, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError when patches or heads do not divide what they must."""
+    frame = frame_of(setting)
+    shape = (spec.stem, spec.patch, spec.width, spec.attention_heads, spec.layers)
+    build = lambda: VisionTransformer(frame, setting.columns, *shape, spec.dropout)  # noqa: E731
+    return train_classifier(build, rows, setting, spec.training)

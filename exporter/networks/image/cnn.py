@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from exporter.networks.image.pixels import Frame, Pixels
+from exporter.data.dataset import Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.image.cnn import Cnn
+from exporter.networks.image.pixels import Frame, Pixels, frame_of
+from exporter.networks.image.trunk import Trunk, TrunkClassifier
+from exporter.networks.torch_member import train_classifier
 
 
 class ConvolutionalNetwork(nn.Module):
@@ -33,3 +38,15 @@ class ConvolutionalNetwork(nn.Module):
 def convolution(channels: int, width: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     """A 3 × 3 convolution that keeps the size, batch normalisation, ReLU."""
     return nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+
+
+def train_cnn(spec: Cnn, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError where the images are too small for the structure."""
+    frame, columns, structure = frame_of(setting), setting.columns, spec.structure
+
+    def network() -> ConvolutionalNetwork | TrunkClassifier:
+        if structure == "shallow":
+            return ConvolutionalNetwork(frame, columns, spec.width, spec.dropout)
+        return TrunkClassifier(Trunk(structure, frame, rows, spec.width), columns, spec.dropout)
+
+    return train_classifier(network, rows, setting, spec.training)

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
-from exporter.networks.image.pixels import Frame, Pixels, sampled_planes
+from exporter.families.base import Setting, Trained
+from exporter.families.image.pca import Pca
+from exporter.networks.image.pixels import Frame, Pixels, frame_of, sampled_planes
+from exporter.networks.torch_member import train_classifier
 
 _FLOOR = 0.05
 """Added to each component's standard deviation: the weakest are noise and would be blown up by whitening."""
@@ -84,3 +87,11 @@ class ComponentNetwork(nn.Module):
         flat = self.pixels(image).flatten(1)
         logits: Tensor = self.head((flat - self.mean) @ self.projection)
         return logits
+
+
+def train_pca(spec: Pca, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits. Raises TrainingError when there are fewer pixels or rows than components."""
+    frame = frame_of(setting)
+    basis = principal_components(frame, rows, spec.components)
+    build = lambda: ComponentNetwork(frame, basis, setting.columns, spec.hidden, spec.dropout)  # noqa: E731
+    return train_classifier(build, rows, setting, spec.training)

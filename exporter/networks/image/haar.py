@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
-from exporter.networks.image.pixels import Frame, Pixels, sampled_planes
+from exporter.families.base import Setting, Trained
+from exporter.families.image.wavelet import Wavelet
+from exporter.networks.feature_trees import FeatureTrees
+from exporter.networks.image.energies import HaarEnergies
+from exporter.networks.image.pixels import Frame, Pixels, frame_of, sampled_planes
+from exporter.networks.torch_member import train_classifier
 
 _FLOOR = 0.05
 """Added to each coefficient's standard deviation: a border pixel that is always blank stays small."""
@@ -87,3 +92,30 @@ class WaveletNetwork(nn.Module):
         signed = (found - self.mean) / self.deviation
         logits: Tensor = self.head(torch.cat([signed, found.abs() - _TYPICAL], dim=1))
         return logits
+
+
+def train_wavelet(spec: Wavelet, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits, or of trees with probabilities.
+
+    Raises TrainingError when the image cannot be halved `levels` times.
+    """
+    return _perceptron(spec, rows, setting) if spec.head == "perceptron" else _trees(spec, rows, setting)
+
+
+def _perceptron(spec: Wavelet, rows: Rows, setting: Setting) -> Trained:
+    frame = frame_of(setting)
+    scale = coefficient_scale(frame, rows, spec.levels)
+    build = lambda: WaveletNetwork(frame, scale, setting.columns, spec.levels, spec.hidden, spec.dropout)  # noqa: E731
+    return train_classifier(build, rows, setting, spec.training)
+
+
+def _trees(spec: Wavelet, rows: Rows, setting: Setting) -> Trained:
+    from lightgbm import LGBMClassifier
+
+    frame, boosting = frame_of(setting), spec.boosting
+    trees = LGBMClassifier(
+        n_estimators=boosting.rounds, num_leaves=boosting.leaves, learning_rate=boosting.learning_rate,
+        colsample_bytree=boosting.feature_share, subsample=0.7, subsample_freq=1, max_bin=63,
+        n_jobs=1, random_state=setting.seed, deterministic=True, force_row_wise=True, verbose=-1,
+    )  # fmt: skip
+    return FeatureTrees(HaarEnergies(frame, spec.levels), trees, setting, (frame.name,)).fit(rows)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from exporter.networks.image.pixels import Frame, Pixels
+from exporter.data.dataset import Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.image.recurrent import Gru, Lstm
+from exporter.networks.image.pixels import Frame, Pixels, frame_of
+from exporter.networks.torch_member import train_classifier
 
 _CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -24,3 +28,10 @@ class RowReader(nn.Module):
         states, _ = self.reader(rows)
         logits: Tensor = self.head(torch.cat([states.amax(dim=1), states[:, -1]], dim=1))
         return logits
+
+
+def train_recurrent(spec: Gru | Lstm, rows: Rows, setting: Setting) -> Trained:
+    """A member with logits."""
+    frame = frame_of(setting)
+    build = lambda: RowReader(frame, setting.columns, spec.family, spec.hidden, spec.dropout)  # noqa: E731
+    return train_classifier(build, rows, setting, spec.training)

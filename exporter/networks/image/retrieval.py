@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
+from exporter.families.base import Setting, Trained
+from exporter.families.image.retrieval import Retrieval
 from exporter.networks.image.cnn import convolution
-from exporter.networks.image.pixels import Frame, Pixels
+from exporter.networks.image.pixels import Frame, Pixels, frame_of
 from exporter.networks.image.trunk import Structure, Trunk
+from exporter.networks.torch_member import TorchMember, cross_entropy, train_module
 from exporter.training import Loss
 
 _BATCH_ROWS = 256
@@ -114,3 +118,31 @@ def contrastive_loss(temperature: float) -> Loss:
         return -(log_share.sum(dim=1) / same.sum(dim=1).clamp(min=1)).mean()
 
     return loss
+
+
+def train_retrieval(spec: Retrieval, rows: Rows, setting: Setting) -> Trained:
+    """A member with probabilities. Raises TrainingError where the images are too small for the structure."""
+    frame, columns, contrast = frame_of(setting), setting.columns, spec.contrast
+
+    def build() -> Embedding | TrunkEmbedding:
+        return embedding_of(spec.structure, frame, rows, spec.width, spec.dimensions)
+
+    def build_with_proxies() -> ProxyClassifier:
+        return ProxyClassifier(build(), spec.dimensions, columns, contrast)
+
+    if spec.loss == "proxies":
+        trained = train_module(build_with_proxies, rows, setting, spec.training, cross_entropy)
+        embedding = trained.get_submodule("embedding")
+    else:
+        embedding = train_module(build, rows, setting, spec.training, contrastive_loss(contrast))
+    index = NeighbourIndex(
+        embedding, _kept(rows, spec.keys), setting.columns, spec.neighbours, spec.temperature, spec.smoothing
+    )
+    return TorchMember(index, setting, "probabilities")
+
+
+def _kept(rows: Rows, keys: int | None) -> Rows:
+    """Evenly spaced rows, as many as are to be in the index."""
+    if keys is None or keys >= len(rows):
+        return rows
+    return rows.take(np.linspace(0, len(rows) - 1, keys).round().astype(np.int64))

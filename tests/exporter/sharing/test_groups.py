@@ -19,6 +19,7 @@ from exporter.families.base import Family, Setting, Training, names_of
 from exporter.families.groups import BatchEnsemble, DeepEnsemble, MultiHead
 from exporter.inference import Graph
 from exporter.jobs import FINAL, Job, Made, run_job
+from exporter.networks.groups.stacked import networks_of
 from exporter.work import WorkFolder
 from model_repo import Input
 
@@ -68,7 +69,7 @@ def test_one_job_makes_members_of_one_file_with_an_output_each(
 def test_stacked_networks_answer_as_each_does_alone_and_their_graph_is_no_longer(images: Dataset) -> None:
     spec = DeepEnsemble(members=3, width=4, training=QUICK)
     setting = Setting(images.inputs, images.ranges, 10, 0)
-    networks = spec.networks(images.rows, setting)
+    networks = networks_of(spec, images.rows, setting)
     trained = spec.train(images.rows, setting)
     image = torch.from_numpy(images.rows.inputs["image"][:9])
     with torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +13,10 @@ from exporter.conversion.tree_graph import forest_to_onnx, lightgbm_to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.distortion import distorted
 from exporter.families.base import TREES, Setting
+from exporter.families.image.tree import Tree
 from exporter.networks.image.pixels import Frame, frame_of
 from exporter.networks.tree_estimator import tree_classifier, tree_probabilities
 from model_repo.manifest import Kind
-
-if TYPE_CHECKING:
-    from exporter.families.image.tree import Tree
 
 
 class TreeMember:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
 from exporter.families.base import Setting, Tolerance
+from exporter.families.image.linear import Linear
 from exporter.networks.image.patches import LinearOnFeatures, PatchResponses, patch_bank
 from exporter.networks.image.pixels import frame_of
 from exporter.networks.torch_member import TorchMember
-
-if TYPE_CHECKING:
-    from exporter.families.image.linear import Linear
 
 _BATCH_ROWS = 128
 _FLOOR = 0.01
