@@ -62,7 +62,7 @@ def test_a_detector_finds_points_beside_the_plane_stranger(tag: str) -> None:
 def test_the_forest_s_graph_gives_scikit_learn_s_own_scores() -> None:
     from sklearn.ensemble import IsolationForest as Forest
 
-    from exporter.detectors.isolation_graph import isolation_graph
+    from exporter.networks.detectors.isolation_graph import isolation_graph
 
     x = RNG.normal(size=(300, 4)).astype(np.float32)
     forest = Forest(n_estimators=20, max_samples=64, random_state=0, max_features=3).fit(x)
@@ -73,7 +73,7 @@ def test_the_forest_s_graph_gives_scikit_learn_s_own_scores() -> None:
 
 
 def test_pixels_are_scaled_by_their_range_and_wide_rows_keep_what_lies_beside_the_components() -> None:
-    from exporter.detectors.networks import Components
+    from exporter.networks.detectors.components import Components
 
     images = RNG.integers(0, 17, (40, 4, 4)).astype(np.uint8)
     entry = Input(name="image", datatype="UINT8", shape=(-1, 4, 4))

@@ -1,9 +1,8 @@
-"""What detectors look at, as torch modules: features on a common scale, their components, and two scores."""
+"""What detectors look at, as torch modules: features on a common scale, and their components."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -152,41 +151,6 @@ class Components(nn.Module):
     def of_inputs(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
         """Those of inputs [n, …]."""
         return _batched(self, self.names, inputs).numpy()
-
-
-class NearestCentre(nn.Module):
-    """Tensors → distance [n, 1] of the components from the nearest of the centres [k, width]."""
-
-    centres: Tensor
-
-    def __init__(self, components: Components, centres: Tensor) -> None:
-        super().__init__()
-        self.components = components
-        self.register_buffer("centres", centres)
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        apart = self.components(*tensors)[:, None, :] - self.centres[None]
-        nearest: Tensor = torch.sqrt((apart * apart).sum(dim=2).amin(dim=1, keepdim=True))
-        return nearest
-
-
-class Reconstruction(nn.Module):
-    """Tensors → mean squared error [n, 1] of the features told again from `code` numbers."""
-
-    def __init__(self, rows: Rows, setting: Setting, hidden: int, code: int) -> None:
-        super().__init__()
-        self.features = Features(rows, setting)
-        sizes = [self.features.width, hidden, code, hidden, self.features.width]
-        layers: list[nn.Module] = []
-        for place, (before, after) in enumerate(pairwise(sizes)):
-            layers += [nn.Linear(before, after), *([] if place in (1, 3) else [nn.GELU()])]
-        self.coder = nn.Sequential(*layers)
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        features = self.features(*tensors)
-        error = self.coder(features) - features
-        score: Tensor = (error * error).mean(dim=1, keepdim=True)
-        return score
 
 
 @torch.no_grad()
