@@ -1,1 +1,1 @@
-"""torch modules of the member families. Importing one imports torch; families do so when they train."""
+"""torch modules of the member families, and what trains them: a spec in exporter.families names it by entry."""

@@ -110,7 +110,7 @@ def test_a_threshold_is_lowered_to_the_next_float32() -> None:
 
 def test_trees_answer_exactly_alike_on_values_next_to_their_thresholds(digits: Dataset, fit: Rows) -> None:
     setting = Setting(digits.inputs, digits.ranges, 10, seed=3)
-    trained = Tree(trees=20, copies=2).train(fit, setting)
+    trained = trained_alone(Tree(trees=20, copies=2), fit, setting)
     graph = Graph(trained.to_onnx())
     near = np.random.default_rng(0).choice(
         np.array([0, 1e-35, 8, 15.999999, 16, np.nextafter(np.float32(16), np.float32(0))], dtype=np.float32),

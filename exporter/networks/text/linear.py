@@ -23,13 +23,13 @@ def train_linear(spec: Linear, rows: Rows, setting: Setting) -> Trained:
     reading = reading_of(setting, spec.tokens)
     features = Features(reading.vocabulary, spec.buckets, reading.overlap)
     counts = counted(features, rows.inputs[spec.tokens])
-    idf = _idf(spec, counts)
+    idf = inverse_frequencies(spec, counts)
     coefficients, intercept = _coefficients(spec, weighted(counts, idf), rows.target, setting)
     tensors = [torch.from_numpy(array.astype(np.float32)) for array in (idf, coefficients, intercept)]
     return TextMember(BagNetwork(features, *tensors).eval(), setting, spec.tokens)
 
 
-def _idf(spec: Linear, counts: csr_matrix) -> Array:
+def inverse_frequencies(spec: Linear, counts: csr_matrix) -> Array:
     """float64 [F]: 1 + ln((1 + rows) / (1 + rows with it)); 0 for what is in too few of them, and for feature 0."""
     present = np.bincount(counts.indices, minlength=counts.shape[1])
     idf: Array = 1.0 + np.log((1.0 + counts.shape[0]) / (1.0 + present))

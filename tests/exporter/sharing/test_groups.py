@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.splits import Split, SplitSpec, split
 from exporter.errors import ConversionError
-from exporter.families.base import Family, Setting, Training, names_of
+from exporter.families.base import Family, Group, Setting, Training, names_of
 from exporter.families.groups import BatchEnsemble, DeepEnsemble, MultiHead
 from exporter.inference import Graph
 from exporter.jobs import FINAL, Job, Made, run_job
@@ -71,6 +71,7 @@ def test_stacked_networks_answer_as_each_does_alone_and_their_graph_is_no_longer
     setting = Setting(images.inputs, images.ranges, 10, 0)
     networks = networks_of(spec, images.rows, setting)
     trained = spec.train(images.rows, setting)
+    assert isinstance(trained, Group)
     image = torch.from_numpy(images.rows.inputs["image"][:9])
     with torch.no_grad():
         alone = np.stack([network(image).numpy() for network in networks], axis=1)

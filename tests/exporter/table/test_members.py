@@ -18,6 +18,7 @@ from exporter.networks.table.columns import Statistics
 from exporter.networks.table.encodings import Bins, Means, OneHot
 from exporter.parity import check_parity
 from exporter.sweep import Sweep
+from tests.exporter.data import trained_alone
 from tests.exporter.table.samples import people
 
 pytestmark = pytest.mark.timeout(300)  # the first conversion imports torch and its exporter
@@ -62,7 +63,7 @@ def test_the_graph_takes_strings_and_gaps_and_answers_as_the_member(
     source: Table, family: Tree | Linear | Mlp, folder: Path
 ) -> None:
     data, fit, test = prepared(folder, source)
-    member = family.train(fit, setting_of(data))
+    member = trained_alone(family, fit, setting_of(data))
     graph = Graph(member.to_onnx())
     check_parity(member.predict, graph, Sweep.of(test, data), member.kind, member.tolerance)
     one = {name: array[:1].copy() for name, array in test.inputs.items()}
@@ -78,7 +79,7 @@ def test_members_learn_what_the_table_says(folder: Path) -> None:
     data, fit, test = prepared(folder, VALUE)
     idle = np.abs(test.target - fit.target.mean()).mean()
     for family in (Tree(trees=60, leaves=7), Linear(bins=4)):
-        found = family.train(fit, setting_of(data)).predict(test.inputs)[:, 0]
+        found = trained_alone(family, fit, setting_of(data)).predict(test.inputs)[:, 0]
         assert np.abs(found - test.target).mean() < 0.6 * idle, type(family).__name__
 
 
@@ -87,7 +88,7 @@ def test_a_table_of_numbers_alone_or_of_categories_alone_will_do(only: str, fold
     ignored = ("score", "job", "town") if only == NUMBERS else ("score", "age", "pay")
     data, fit, test = prepared(folder, Table(target="kind", ignored=ignored, rare_below=3))
     assert [entry.name for entry in data.inputs] == [only]
-    member = Linear(bins=4).train(fit, setting_of(data))
+    member = trained_alone(Linear(bins=4), fit, setting_of(data))
     assert Graph(member.to_onnx())(test.inputs) == pytest.approx(member.predict(test.inputs), abs=1e-4)
 
 

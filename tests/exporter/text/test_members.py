@@ -17,7 +17,7 @@ from exporter.families.text.training import TextTraining
 from exporter.inference import Graph
 from exporter.networks.text.bag import Features
 from exporter.networks.text.fitting import batches, dropped, trimmed
-from exporter.networks.text.linear import counted, weighted
+from exporter.networks.text.linear import counted, inverse_frequencies, weighted
 from exporter.parity import check_parity
 from exporter.sweep import Sweep
 from tests.exporter.data import trained_alone
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_member(name: str, data: Prepared) -> None:
 
 def test_the_weights_of_words_are_scikit_learns(data: Prepared) -> None:
     counts = counted(Features(150, 64, 0), data.fit.inputs["tokens"])
-    ours = weighted(counts, Linear(least_rows=1)._idf(counts))
+    ours = weighted(counts, inverse_frequencies(Linear(least_rows=1), counts))
     theirs = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     np.testing.assert_allclose(ours.toarray(), theirs.toarray(), atol=1e-12)
 
@@ -90,7 +90,7 @@ def test_a_class_that_the_rows_do_not_have_is_never_the_answer(data: Prepared) -
     import dataclasses
 
     setting = dataclasses.replace(data.setting(), columns=3)
-    answers = Linear(buckets=64).train(data.fit, setting).predict(data.held.inputs)
+    answers = trained_alone(Linear(buckets=64), data.fit, setting).predict(data.held.inputs)
     assert answers.shape[1] == 3
     assert (answers[:, 2] < answers[:, :2].min(axis=1)).all()
 
