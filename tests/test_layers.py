@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "server.__main__": ("server", "model_repo"),
     "exporter": ("exporter", "server.runtime", "server.errors", "model_repo"),
+    "exporter.families": ("exporter.families", "exporter.data", "exporter.errors", "model_repo"),
+    "exporter.networks": (
+        "exporter.networks",
+        "exporter.families",
+        "exporter.detectors",
+        "exporter.conversion",
+        "exporter.data",
+        "exporter.errors",
+        "exporter.distortion",
+        "exporter.inference",
+        "exporter.seeds",
+        "exporter.training",
+        "server.runtime",
+        "model_repo",
+    ),
     "loadtest": ("loadtest", "model_repo"),
     "loadtest.gpu": ("loadtest", "server.errors", "model_repo.command_line"),
     "loadtest.sharing": ("loadtest", "server.runtime", "model_repo"),
@@ -92,7 +107,10 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 }
 
 # Layer → packages that it must not import, whoever else may.
-NEVER: dict[str, tuple[str, ...]] = {"server.runtime": ("asyncio",)}
+NEVER: dict[str, tuple[str, ...]] = {
+    "server.runtime": ("asyncio",),
+    "exporter.families": ("torch", "sklearn", "scipy", "lightgbm", "onnx"),
+}
 
 # A leaf imports the standard library and these, nothing else.
 LEAVES: dict[str, tuple[str, ...]] = {"model_repo": ("msgspec", "obstore")}
@@ -190,8 +208,33 @@ def violations(root: Path) -> list[str]:
     ]
 
 
+def graph(root: Path) -> dict[str, set[str]]:
+    """Each of our modules under `root` → those of ours that it imports, in functions and for the type checker too."""
+    files = {_name(path, root): path for package in OURS for path in (root / package).rglob("*.py")}
+    return {
+        name: {found.module for found in imports(path, root) if found.module in files} - {name}
+        for name, path in files.items()
+    }
+
+
+def circle(given: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring, the first again at the end; [] where there is no ring."""
+    left = dict(given)
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in free:
+            del left[name]
+    path = [min(left)] if left else []
+    while path and (step := min(left[path[-1]] & left.keys())) not in path:
+        path.append(step)
+    return [*path[path.index(step) :], step] if path else []
+
+
 def test_every_import_points_downward() -> None:
     assert violations(ROOT) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert " → ".join(circle(graph(ROOT))) == ""
 
 
 def test_the_check_reads_every_package() -> None:
@@ -258,3 +301,22 @@ def test_an_import_that_points_downward_is_let_through(tmp_path: Path, file: str
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(source + "\n", encoding="utf-8")
     assert violations(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"a": "import server.b", "b": "import server.c", "c": ""}, []),
+        ({"a": "import server.b", "b": "from server import a"}, ["server.a", "server.b", "server.a"]),
+        ({"a": "from server.b import X", "b": "def f():\n    import server.a"}, ["server.a", "server.b", "server.a"]),
+        (
+            {"a": "import server.b", "b": "import server.c", "c": "if TYPE_CHECKING:\n    from server.b import X"},
+            ["server.b", "server.c", "server.b"],
+        ),
+    ],
+)
+def test_a_circle_of_imports_is_found(tmp_path: Path, sources: dict[str, str], expected: list[str]) -> None:
+    (tmp_path / "server").mkdir()
+    for name, source in sources.items():
+        (tmp_path / "server" / f"{name}.py").write_text(source + "\n", encoding="utf-8")
+    assert circle(graph(tmp_path)) == expected

@@ -20,7 +20,7 @@ from server.http.rates import RateLimit
 from server.metrics import Metrics
 
 if TYPE_CHECKING:
-    from server.serving.batch import Answer
+    from server.serving.answer import Answer
     from server.serving.manager import Manager
     from server.serving.servable import Servable
 

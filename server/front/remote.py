@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from model_repo import Manifest
 from server.front.messages import Output, Served
 
 if TYPE_CHECKING:
-    from server.front.link import EngineLink
     from server.serving.reply import Asked
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -56,10 +55,20 @@ class RemoteVersion:
     ensemble: RemoteEnsemble
 
 
+class Link(Protocol):
+    """Where requests leave for the engine: server.front.link.EngineLink."""
+
+    def submit(self, remote: RemoteVersion, route: Route, client: str, entry: RemoteEntry) -> None:
+        """Send an entry that was decoded for `remote`; raises Overloaded or NotReady."""
+
+    def withdraw(self, reply: Reply) -> None:
+        """Nobody waits for this reply any more."""
+
+
 class Reply(asyncio.Future[RemoteAnswer]):
     """The answer to come; cancelling it tells the engine."""
 
-    def __init__(self, link: EngineLink, bytes_: int) -> None:
+    def __init__(self, link: Link, bytes_: int) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self.id = 0
         self.bytes = bytes_
@@ -91,7 +100,7 @@ class RemoteServable:
 
     __slots__ = ("_client", "_link", "_route", "ensemble", "manifest", "name", "remote", "version")
 
-    def __init__(self, link: EngineLink, remote: RemoteVersion, route: Route, client: str = "") -> None:
+    def __init__(self, link: Link, remote: RemoteVersion, route: Route, client: str = "") -> None:
         self.name = remote.manifest.name
         self.version = remote.manifest.version
         self.manifest = remote.manifest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from server.http.signature import WantedOutput
+from server.http.declared import WantedOutput
 from server.http.tensors import Array, object_array
 
 LABELLED = frozenset({"probabilities", "scores", "conformal_set", "labels", "agreement", "entropy"})

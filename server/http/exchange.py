@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from server.http.call import Call
 from server.http.reply import Reply
@@ -14,8 +14,14 @@ from server.http.signature import Signature
 from server.serving.reply import Asked, log
 
 if TYPE_CHECKING:
-    from server.http.infer import Inference
-    from server.serving.batch import Answer
+    from server.serving.answer import Answer
+
+
+class Landing(Protocol):
+    """Where a settled exchange goes: server.http.infer.Inference."""
+
+    def landed(self, exchange: Exchange) -> None:
+        """Called once, when its batch is through or its client has left."""
 
 
 class Exchange(Asked):
@@ -27,7 +33,7 @@ class Exchange(Asked):
     __slots__ = ("body", "call", "deliver", "ensemble", "id", "inference", "request", "signature", "version",
                  "work")  # fmt: skip
 
-    def __init__(self, inference: Inference, call: Call, body: bytes, deliver: Callable[[Reply], None]) -> None:
+    def __init__(self, inference: Landing, call: Call, body: bytes, deliver: Callable[[Reply], None]) -> None:
         self._answer = self._error = None
         self._cancelled = self._done = False
         self.started = monotonic()

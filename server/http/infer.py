@@ -32,7 +32,7 @@ from server.http.v1_request import decode_predict
 
 if TYPE_CHECKING:
     from server.metrics import Metrics
-    from server.serving.batch import Answer
+    from server.serving.answer import Answer
     from server.serving.manager import Manager
     from server.serving.servable import Servable
 

@@ -9,13 +9,14 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from server.errors import InvalidTensor, MalformedRequest
 from server.http import templates
+from server.http.declared import InputTensor, WantedOutput
 from server.http.errors import shown
 from server.http.json_arrays import array_of, decode
 from server.http.lenient import MARK
 from server.http.limits import MAX_TENSORS, MAX_TIMEOUT_S, Limits
 from server.http.raw_request import decode_raw
-from server.http.request import InferRequest, in_order
-from server.http.signature import InputTensor, Signature, WantedOutput
+from server.http.request import InferRequest
+from server.http.signature import Signature, in_order
 from server.http.tensors import Array, check_shape, cut, datatype, from_bytes
 
 Parameters = dict[str, Any]

@@ -9,9 +9,10 @@ import msgspec
 
 from server.http import json_arrays
 from server.http.classification import best
+from server.http.declared import Form, OutputTensor, WantedOutput
 from server.http.reply import BINARY, HEADER_LENGTH, JSON, Headers, Reply
 from server.http.request import InferRequest
-from server.http.signature import Form, OutputTensor, Signature, WantedOutput
+from server.http.signature import Signature
 from server.http.tensors import DATATYPES, Array, to_bytes
 from server.serving.rows import Outputs, Rows
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from math import prod
 
 from server.errors import InvalidTensor, MalformedRequest
+from server.http.declared import InputTensor
 from server.http.limits import Limits
 from server.http.request import InferRequest
-from server.http.signature import InputTensor, Signature
+from server.http.signature import Signature
 from server.http.tensors import check_shape, cut, from_bytes, object_array, text_of
 
 

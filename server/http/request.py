@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from server.errors import InvalidTensor
-from server.http.signature import Signature, WantedOutput
-from server.http.tensors import Array
+from server.http.declared import WantedOutput
+from server.http.numbers import Packed
+from server.http.tensors import Array, Datatype
 
 Layout = Literal["rows", "columns"]
 
@@ -28,19 +28,15 @@ class InferRequest:
     """V1: answer in the layout of the question."""
 
 
-def in_order(given: dict[str, Array], signature: Signature) -> dict[str, Array]:
-    """The feeds in the manifest's order; InvalidTensor names what is missing or differs in rows."""
-    rows: int | None = None
-    first = ""
-    feeds: dict[str, Array] = {}
-    for name in signature.inputs:
-        array = given.get(name)
-        if array is None:
-            raise InvalidTensor(
-                f"inputs: input '{name}' is missing; ensemble '{signature.ensemble}' takes "
-                + ", ".join(signature.inputs)
-            )
-        if rows is not None and array.shape[0] != rows:
-            raise InvalidTensor(f"inputs: '{name}' has {array.shape[0]} rows, '{first}' has {rows}")
-        rows, first, feeds[name] = array.shape[0], first or name, array
-    return feeds
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What is known of a request by the bytes around its numbers."""
+
+    name: str
+    kind: Datatype
+    shape: tuple[int, ...]
+    elements: int
+    packed: Packed | None
+    """Of few numbers, what decodes them and what packs them."""
+    request: InferRequest
+    """Without its feeds."""

@@ -9,73 +9,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from model_repo import ImageInput, Input, Manifest, TextInput
+from model_repo import Input, Manifest
 from server.errors import InvalidTensor
+from server.http.declared import Form, InputTensor, OutputTensor, WantedOutput
 from server.http.errors import shown
 from server.http.reply import JSON, Headers
-from server.http.tensors import DATATYPES, Datatype
+from server.http.request import Template
+from server.http.tensors import DATATYPES, Array, Datatype
 
 if TYPE_CHECKING:
-    from server.http.templates import Template
     from server.serving.servable import Servable
 
 MANY = 1 << 20
 
 KEPT = 1024
 """Signatures kept; beyond that all are made anew, which only costs their making."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputTensor:
-    """One declared input: `shape` with -1 for the rows and for any length."""
-
-    name: str
-    kind: Datatype
-    shape: tuple[int, ...]
-    image: ImageInput | None
-    text: TextInput | None
-    row: list[int] | None
-    """A row's dimensions, where none of them may vary."""
-    row_elements: int
-    missing: bool = False
-    """Floats may be missing: null, NaN and infinities in JSON are taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputTensor:
-    """One output offered, with the parts of its JSON: `prefix` up to the numbers of its shape, `middle` from the rows
-    to its data, `sized` from the rows to its size in bytes."""
-
-    name: str
-    kind: Datatype
-    shape: tuple[int, ...]
-    prefix: bytes
-    middle: bytes
-    sized: bytes
-    one: bytes
-    """Prefix and middle with one row between."""
-    varies: bool
-    """Whether a length of a row hangs on the request, so that `middle` and `sized` say nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class WantedOutput:
-    """One output as the client wants it: binary or JSON; `classes` > 0 asks for the best so many as strings."""
-
-    tensor: OutputTensor
-    binary: bool
-    classes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """An answer of one row, without an id and with every member: `template` has a place for each output's numbers as
-    JSON, and for the size of its strings in bytes; `headers` are right where all is JSON or all are binary numbers."""
-
-    wanted: tuple[WantedOutput, ...]
-    """Held, so that its identity stays its own."""
-    template: bytes
-    headers: Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +161,21 @@ def _output(name: str, kind: Datatype, shape: tuple[int, ...]) -> OutputTensor:
     middle = dimensions + b'],"data":['
     sized = dimensions + b'],"parameters":{"binary_data_size":'
     return OutputTensor(name, kind, shape, prefix, middle, sized, b"%b1%b" % (prefix, middle), -1 in shape[1:])
+
+
+def in_order(given: dict[str, Array], signature: Signature) -> dict[str, Array]:
+    """The feeds in the manifest's order; InvalidTensor names what is missing or differs in rows."""
+    rows: int | None = None
+    first = ""
+    feeds: dict[str, Array] = {}
+    for name in signature.inputs:
+        array = given.get(name)
+        if array is None:
+            raise InvalidTensor(
+                f"inputs: input '{name}' is missing; ensemble '{signature.ensemble}' takes "
+                + ", ".join(signature.inputs)
+            )
+        if rows is not None and array.shape[0] != rows:
+            raise InvalidTensor(f"inputs: '{name}' has {array.shape[0]} rows, '{first}' has {rows}")
+        rows, first, feeds[name] = array.shape[0], first or name, array
+    return feeds

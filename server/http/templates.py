@@ -8,12 +8,10 @@ else (another length, a string, a number out of range) is left to the full way, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from server.http.numbers import WRONG, Packed, numbers, offered, packed_of, together
-from server.http.request import InferRequest
+from server.http.numbers import WRONG, numbers, offered, packed_of, together
+from server.http.request import InferRequest, Template
 from server.http.signature import Signature
 from server.http.tensors import Array, Datatype
 
@@ -33,20 +31,6 @@ OPEN, SPACE = b"[ "
 Known = tuple[InferRequest, dict[str, Array]]
 
 _KEY = b'"data":'
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """What is known of a request by the bytes around its numbers."""
-
-    name: str
-    kind: Datatype
-    shape: tuple[int, ...]
-    elements: int
-    packed: Packed | None
-    """Of few numbers, what decodes them and what packs them."""
-    request: InferRequest
-    """Without its feeds."""
 
 
 def decoded(body: bytes, header_length: int | None, signature: Signature) -> Known | None:

@@ -11,11 +11,12 @@ from msgspec import Raw, Struct
 
 from server.errors import MalformedRequest, TooLarge, UnsupportedMedia
 from server.http import images
+from server.http.declared import InputTensor
 from server.http.errors import shown
 from server.http.json_arrays import decode
 from server.http.lenient import BOM
 from server.http.limits import Limits
-from server.http.signature import InputTensor, Signature
+from server.http.signature import Signature
 from server.http.tensors import Array, check_shape, object_array, text_of
 
 IMAGES_AT_FULL_SIZE = 8

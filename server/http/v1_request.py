@@ -10,11 +10,12 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from server.errors import InvalidTensor, MalformedRequest, TooLarge, UnsupportedMedia
 from server.http import images
 from server.http.call import JSON_MEDIA
+from server.http.declared import InputTensor
 from server.http.errors import shown
 from server.http.json_arrays import array_of, decode, first_value
 from server.http.limits import Limits
-from server.http.request import InferRequest, Layout, in_order
-from server.http.signature import InputTensor, Signature
+from server.http.request import InferRequest, Layout
+from server.http.signature import Signature, in_order
 from server.http.tensors import Array, check_shape
 from server.http.v1_bodies import from_base64, image_row, text_row
 

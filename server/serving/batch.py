@@ -10,7 +10,8 @@ import numpy as np
 
 from server.errors import ExtraFailed, InvalidTensor, QuorumLost, ServerError
 from server.runtime import LoadedEnsemble, MemberFailure, Prediction
-from server.serving.rows import Array, Outputs, Rows
+from server.serving.answer import Answer
+from server.serving.rows import Array, Outputs
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,28 +21,6 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, Array]
 Key = tuple[tuple[int, ...], ...]
 """Trailing shapes of the inputs: only rows of equal key can share a batch."""
-
-
-class Answer(Rows):
-    """One request's answer: arrays `[rows, …]`, the members left out, and where its time went (seconds)."""
-
-    __slots__ = ("compute_s", "missing", "queue_s", "version")
-
-    def __init__(
-        self, whole: Outputs, names: Collection[str], start: int, stop: int, missing: tuple[str, ...] = ()
-    ) -> None:
-        self.whole = whole
-        self.names = names
-        self.start = start
-        self.stop = stop
-        self.missing = missing
-        self.version = 0
-        self.queue_s = self.compute_s = 0.0
-
-    @property
-    def outputs(self) -> Rows:
-        """Its arrays by name: the answer itself."""
-        return self
 
 
 @dataclass(slots=True, eq=False)

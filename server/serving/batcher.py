@@ -15,7 +15,8 @@ from time import monotonic
 
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, Superseded
-from server.serving.batch import Answer, BatchResult, Entry, Key, Outcome, Part, join
+from server.serving.answer import Answer
+from server.serving.batch import BatchResult, Entry, Key, Outcome, Part, join
 from server.serving.durations import spoken
 from server.serving.pace import Pace
 from server.serving.sizing import efficient_rows

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from server.serving.batch import Answer
+    from server.serving.answer import Answer
 
 log = logging.getLogger("tutti.servable")
 

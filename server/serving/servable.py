@@ -12,7 +12,8 @@ from server.metrics import Metrics
 from server.runtime import LoadedEnsemble, Prediction
 from server.runtime.beside import SCORE
 from server.runtime.prediction import VOTERS, Role
-from server.serving.batch import Answer, Arrays, BatchResult, Entry, Part
+from server.serving.answer import Answer
+from server.serving.batch import Arrays, BatchResult, Entry, Part
 from server.serving.batcher import Batcher, BatcherStatistics
 from server.serving.isolation import compute
 from server.serving.reply import Asked, DirectReply

@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
+from server.http.declared import WantedOutput
 from server.http.oip_response import KEPT_FORMS, encode_answer
 from server.http.reply import HEADER_LENGTH
 from server.http.request import InferRequest
-from server.http.signature import Signature, WantedOutput
+from server.http.signature import Signature
 from server.serving.rows import Outputs, Rows
 from tests.http.standin import digits, signature, softmax_model
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, QuorumLost, Superseded
 from server.serving import batcher as batcher_module
-from server.serving.batch import Answer, BatchResult, Entry, Part
+from server.serving.answer import Answer
+from server.serving.batch import BatchResult, Entry, Part
 from server.serving.batcher import Batcher
 from server.serving.isolation import compute
 from tests.serving.standin import POISON, Doubler
