@@ -33,7 +33,7 @@ class LabelForest:
         found: NDArray[np.float64] = self._forest.predict(x)
         return found
 
-    def graph(self, features: int) -> ModelProto:
+    def as_tree_graph(self, features: int) -> ModelProto:
         """As `tree_graph`'s, with `probabilities` [n, C]. Raises ConversionError."""
         model = tree_graph(self._forest, features)
         for node in model.graph.node:
@@ -58,7 +58,7 @@ class BoostedLabels:
         """Probabilities float64 [n, C]."""
         return np.stack([each.predict_proba(x)[:, 1] for each in self._each], axis=1)
 
-    def graph(self, features: int) -> ModelProto:
+    def as_tree_graph(self, features: int) -> ModelProto:
         """As `tree_graph`'s, with `probabilities` [n, C]. Raises ConversionError."""
         parts = [tree_graph(each, features) for each in self._each]
         return side_by_side(parts, [PROBABILITIES] * len(parts), PROBABILITIES, column=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +23,23 @@ _ONNXMLTOOLS_OPSET = 15
 _TARGET = {"": OPSET, "ai.onnx.ml": ML_OPSET}
 
 
+@runtime_checkable
+class WritesItself(Protocol):
+    """An estimator of ours, such as trees of labels, that knows its own graph."""
+
+    def as_tree_graph(self, features: int) -> ModelProto:
+        """As `tree_graph`. Raises ConversionError."""
+        ...
+
+
 def tree_graph(estimator: Any, features: int) -> ModelProto:
     """The trees alone, not normalised: `flat` [n, features] → `probabilities` [n, C] or, of a regressor, `variable`.
 
     Takes LightGBM's scikit-learn estimators, trees of labels, and whatever else skl2onnx converts. Raises
     ConversionError.
     """
-    from exporter.conversion.label_trees import BoostedLabels, LabelForest
-
-    if isinstance(estimator, BoostedLabels | LabelForest):
-        return estimator.graph(features)
+    if isinstance(estimator, WritesItself):
+        return estimator.as_tree_graph(features)
     lightgbm = type(estimator).__module__.partition(".")[0] == "lightgbm"
     convert = _lightgbm if lightgbm else _sklearn
     return attempted(lambda: convert(estimator, features))

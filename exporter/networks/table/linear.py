@@ -41,7 +41,7 @@ def train_linear(spec: Linear, rows: Rows, setting: Setting) -> Trained:
 
 
 def fit_linear(spec: Linear, rows: Rows, setting: Setting) -> Trained:
-    """On placed categories: logits of a logistic regression (of labels one each), or the value of a ridge regression."""
+    """On placed categories: logits of a logistic regression (one a label), or the value of a ridge regression."""
     features = DenseFeatures(rows, setting, spec.bins).eval()
     takes = features.columns.takes
     with torch.no_grad():
