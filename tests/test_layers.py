@@ -74,6 +74,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "exporter.errors",
         "exporter.distortion",
         "exporter.inference",
+        "exporter.metrics",
         "exporter.seeds",
         "exporter.training",
         "server.runtime",
