@@ -26,6 +26,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status (2: the call is wrong, 1: it ran and the answer is bad)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if len(words) > 1 and words[0] == "help":
+        words = [words[1], "--help"] if words[1] in COMMANDS else words[1:]
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if words else 2
@@ -58,6 +60,8 @@ def demo(argv: Sequence[str]) -> int:
     """Train and publish the digits ensemble unless it is there, serve it, print a request; returns the exit status."""
     from model_repo import Repository
     from model_repo.command_line import Parser
+    from server.__main__ import main as serve
+    from server.__main__ import refused
 
     parser = Parser(
         prog="tutti demo", description="Train the digits ensemble, publish it, serve it, print a request to try."
@@ -65,14 +69,14 @@ def demo(argv: Sequence[str]) -> int:
     parser.add_argument("--repository", default="models", metavar="DIR", help="model repository [models]")
     parser.add_argument("--port", default="8000", help="TCP port to serve on; 0 takes a free one [8000]")
     arguments = parser.parse_args(list(argv))
+    if status := refused(["--repository", arguments.repository, "--port", arguments.port]):
+        return status  # before minutes of training
     repository = Repository(arguments.repository)
     if not _published(repository, "digits"):
         # A process of its own: training leaves several hundred MB behind that a server does not need.
         command = [sys.executable, "-m", "tutti", "export", "digits", "--repository", arguments.repository]
         if status := subprocess.run(command, check=False).returncode:  # noqa: S603 - our own command line
             return status
-    from server.__main__ import main as serve
-
     return serve(
         ["--repository", arguments.repository, "--port", arguments.port],
         announce=lambda address: print(_request_to_try(repository, address), flush=True),
@@ -120,7 +124,8 @@ def _unknown(word: str) -> str:
     if word.startswith("-"):
         near = did_you_mean(word, ["--help", "--version"])
         return f"tutti: unknown flag {word.partition('=')[0]}; a command comes first: {', '.join(COMMANDS)}{near}"
-    return f"tutti: unknown command {shortened(word)}; there are {', '.join(COMMANDS)}{did_you_mean(word, COMMANDS)}"
+    near = did_you_mean(word, [*COMMANDS, "--version"])
+    return f"tutti: unknown command {shortened(word)}; there are {', '.join(COMMANDS)}{near}"
 
 
 def _version() -> str:

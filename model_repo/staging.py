@@ -17,6 +17,7 @@ from model_repo.errors import ConflictError, IntegrityError, ManifestError, Repo
 from model_repo.manifest import MANIFEST_FILE, File, Manifest, encode
 from model_repo.owner import owned_name
 from model_repo.paths import manifest_files, parse_version, path_problem
+from model_repo.wording import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -194,4 +195,4 @@ def _refuse_link(ensemble: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    return "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else reason(error)

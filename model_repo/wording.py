@@ -34,6 +34,11 @@ def shortened(text: str) -> str:
     return repr(text) if len(text) <= 64 else f"{text[:61]!r}..."
 
 
+def reason(error: Exception) -> str:
+    """What went wrong in one line: the system's words for an OSError, without its number and the file's name again."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     """`1 member`, `2 members`."""
     return f"{number} {one if number == 1 else many or one + 's'}"

@@ -66,6 +66,20 @@ def main(argv: Sequence[str], announce: Callable[[str], None] = lambda _: None) 
         return 2
 
 
+def refused(argv: Sequence[str]) -> int:
+    """Whether `tutti serve` could not start with these flags once its repository is there: 2, said why; 0 else."""
+    parser = Parser(prog="tutti demo")
+    add_arguments(parser)
+    try:
+        settings = load(vars(parser.parse_args(list(argv))))
+        for listener in _listen(settings.host, settings.port):
+            listener.close()
+    except (SettingsError, StartError) as error:
+        print(f"tutti demo: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def serve(settings: Settings, announce: Callable[[str], None] = lambda _: None) -> int:
     """Serve until a signal comes; returns the exit status. Raises StartError."""
     logs.configure(settings)

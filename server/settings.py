@@ -19,7 +19,7 @@ from msgspec import Meta
 from model_repo import Provider
 from model_repo.command_line import Parser
 from model_repo.expectation import explained, shown
-from model_repo.wording import did_you_mean
+from model_repo.wording import did_you_mean, reason
 from server.secret import SHORTEST, Secret
 
 MIB = 1 << 20
@@ -397,7 +397,7 @@ def _from_file(config: str | None) -> Iterator[tuple[str, object]]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"settings file '{path}' cannot be read: {error}") from error
+        raise SettingsError(f"settings file '{path}' cannot be read: {reason(error)}") from error
     yield from content.items()
 
 

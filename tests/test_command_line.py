@@ -74,6 +74,12 @@ def test_the_light_commands_import_no_heavy_library() -> None:
         (["loadtest", "http://x", "--row", "1"], "tutti loadtest: unknown flag --row; did you mean --rows?"),
         (["demo", "--prot", "1"], "tutti demo: unknown flag --prot; did you mean --port?"),
         (["export", "nothing"], "tutti export: "),
+        (["export", "digits", "--repository", __file__], f"tutti export: model repository {__file__} is no folder"),
+        (["demo", "--port", "x"], "tutti demo: --port: port = 'x' is refused: expected a whole number"),
+        (["serve", "--config", "nowhere.toml"], "tutti serve: settings file 'nowhere.toml' cannot be read: No such"),
+        (["publish", "x", "--member", "a=b", "--classes", "no"], "tutti publish: --classes: 'no' is no list A,B,C and"),
+        (["help", "nothing"], "tutti: unknown command 'nothing'"),
+        (["version"], "tutti: unknown command 'version'; there are"),
         (["publish", "x", "--member", "y"], "tutti publish: --member: 'y' given, expected NAME=…"),
         (["refit", "x", "--member", "y"], "tutti refit: --member: 'y' given, expected NAME=…"),
         (["refit", "x", "--repository", "nowhere"], "tutti refit: "),
@@ -85,6 +91,7 @@ def test_a_wrong_call_gets_one_line(words: list[str], message: str) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1
+    assert "Errno" not in done.stderr
     assert "s3cret" not in done.stderr
 
 
@@ -98,6 +105,17 @@ def test_a_port_in_use_is_said_once(tmp_path: Path, more: list[str]) -> None:
         f"tutti serve: cannot listen on 127.0.0.1:{port}: another program listens there; "
         "stop it or choose another --port\n"
     )
+
+
+def test_help_of_a_command_is_that_commands_help() -> None:
+    assert run("help", "repo").stdout == run("repo", "--help").stdout != ""
+
+
+def test_the_demo_trains_nothing_where_its_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run("demo", "--repository", str(tmp_path / "new"), "--port", str(taken.getsockname()[1]))
+    assert (done.returncode, done.stderr.count("another program listens there")) == (2, 1)
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_address_that_is_not_this_machines_is_said_once(tmp_path: Path) -> None:

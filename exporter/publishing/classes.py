@@ -9,6 +9,7 @@ from typing import Any
 from exporter.arguments import UsageError
 from exporter.publishing.labels import METADATA, listed
 from exporter.publishing.not_onnx import LFS, hint
+from model_repo.wording import reason
 
 
 def read_classes(text: str) -> tuple[str, ...]:
@@ -23,7 +24,7 @@ def read_classes(text: str) -> tuple[str, ...]:
     try:
         content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--classes: '{text}' is no list A,B,C and no readable text file: {error}") from error
+        raise UsageError(f"--classes: '{text}' is no list A,B,C and no readable text file: {reason(error)}") from error
     if content.startswith(LFS.decode()):
         raise UsageError(f"--classes: '{text}' {hint(content.encode())}")
     if path.suffix.lower() == ".json" or content.lstrip()[:1] in ("[", "{"):

@@ -12,6 +12,7 @@ import numpy as np
 from exporter.errors import BundleError
 from exporter.publishing.model_file import NOT_FINITE, NOT_RUN, ModelFile, ModelFileError
 from model_repo import Input
+from model_repo.wording import reason
 from server.runtime.datatypes import NUMPY_TYPES, Array
 
 ROWS = 16
@@ -100,6 +101,13 @@ def _finite(file: ModelFile, feeds: Mapping[str, Array]) -> bool:
     return True
 
 
+def _unread(error: Exception) -> str:
+    """Why a file gives no rows; numpy takes whatever it does not know for a pickle, and advises to trust it."""
+    if isinstance(error, ValueError):
+        return "is no .npz of plain arrays, expected what numpy.savez writes"
+    return f"cannot be read as .npz: {reason(error)}"
+
+
 def read(path: Path, inputs: Sequence[Input]) -> dict[str, Array]:
     """Rows from an .npz with one array for each input, called as it or `input:<name>`.
 
@@ -109,7 +117,7 @@ def read(path: Path, inputs: Sequence[Input]) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name.removeprefix("input:"): archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise BundleError(f"golden rows '{path}'", [f"cannot be read as .npz: {error}"]) from error
+        raise BundleError(f"golden rows '{path}'", [_unread(error)]) from error
     wrong = [sentence for entry in inputs for sentence in _misfits(entry, arrays.get(entry.name), sorted(arrays))]
     counts = {len(arrays[entry.name]) for entry in inputs} if not wrong else {1}
     if len(counts) > 1 or counts == {0}:

@@ -261,7 +261,7 @@ def test_an_ensemble_that_is_a_link_is_not_published_to(tmp_path: Path) -> None:
 
 def test_a_repository_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("")
-    with pytest.raises(RepositoryError, match=r"^cannot publish digits in model repository .*models: File exists$"):
+    with pytest.raises(RepositoryError, match=r"^cannot publish digits in model repository .*models: it is no folder$"):
         publish(Repository(tmp_path / "models"))
 
 
