@@ -44,7 +44,7 @@ from model_repo.manifest import (
     Weighted,
     encode,
 )
-from model_repo.misplaced import misplaced, naming
+from model_repo.misplaced import misplaced, naming, nested
 from model_repo.paths import external_path, manifest_files, member_files
 from model_repo.repository import Repository
 from model_repo.routes import (
@@ -114,6 +114,7 @@ __all__ = [
     "member_files",
     "misplaced",
     "naming",
+    "nested",
     "problems",
     "promote",
     "resolve",

@@ -10,6 +10,7 @@ from pathlib import Path
 from model_repo.manifest import MANIFEST_FILE
 from model_repo.paths import parse_version
 
+LOOKED_AT = 100
 _NUMBER = re.compile(r"(?:v|version)?[-_. ]?0*([1-9][0-9]{0,17})", re.IGNORECASE)
 
 
@@ -18,11 +19,24 @@ def misplaced(path: str) -> str | None:
     folder = Path(path)
     if (folder / MANIFEST_FILE).is_file():
         return _instead(path, "one version's folder: it holds ensemble.json", "../..")
-    versions = sorted(number for entry in _names(folder) if (number := parse_version(entry)) is not None)
-    held = [number for number in versions if (folder / str(number) / MANIFEST_FILE).is_file()]
-    if not held:
+    if not (held := _held(folder)):
         return None
     return _instead(path, f"one ensemble's folder: it holds version {held[-1]}", "..")
+
+
+def nested(path: str) -> str | None:
+    """The folder to take instead where this one holds no ensemble and one in it does; else None.
+
+    Looks at the first LOOKED_AT names of each level, as this may be the root of a disk.
+    """
+    folder = Path(path)
+    inner = [folder / name for name in sorted(_names(folder)) if not name.startswith(".")][:LOOKED_AT]
+    if any(map(_held, inner)):
+        return None
+    for child in inner:
+        if any(_held(child / name) for name in sorted(_names(child))[:LOOKED_AT]):
+            return f"the model repository '{path}' holds no ensemble, but '{child}' does: did you mean that folder?"
+    return None
 
 
 def misnamed(folder: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -46,6 +60,12 @@ def _instead(path: str, what: str, above: str) -> str:
         f"the model repository '{path}' is {what}; a repository holds ensembles, so take the folder above: "
         f"'{os.path.normpath(os.path.join(path, above))}'"
     )
+
+
+def _held(folder: Path) -> list[int]:
+    """The versions that an ensemble's folder holds, ascending; none where it is no such folder."""
+    numbers = sorted(number for entry in _names(folder) if (number := parse_version(entry)) is not None)
+    return [number for number in numbers if (folder / str(number) / MANIFEST_FILE).is_file()]
 
 
 def _names(folder: Path) -> list[str]:

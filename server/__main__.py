@@ -23,7 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from litestar import Litestar
 
-from model_repo import misplaced
+from model_repo import misplaced, nested
 from model_repo.command_line import Parser
 from server import logs
 from server.front.frames import App
@@ -197,6 +197,8 @@ def _check_repository(path: str) -> None:
         )
     if (above := misplaced(path)) is not None:
         raise StartError(above)
+    if (inside := nested(path)) is not None:
+        log.warning(inside)
 
 
 def _listen(host: str, port: int, fronts: int = 0) -> list[socket.socket]:

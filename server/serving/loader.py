@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from model_repo import IntegrityError, Repository, RepositoryError, Version
+from model_repo import IntegrityError, NotFoundError, Repository, RepositoryError, Version
 from server import resources
 from server.errors import LoadError, LoadReason
 from server.metrics import Metrics
@@ -21,6 +21,8 @@ from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.serving.servable import Servable
 from server.settings import Settings
 
+UNREADABLE = "unreadable"
+"""The digest of content that cannot be read: no loaded one has it."""
 MEMORY_SHARE = 0.9
 """Share of the memory limit that loading may fill when no limit is set: the rest is for requests."""
 
@@ -69,7 +71,7 @@ class Loader:
         return await loop.run_in_executor(self._load_threads, self._signature, name, version)
 
     async def digest(self, name: str, version: int) -> str:
-        """Which content the version has now; "" where its manifest cannot be read."""
+        """Which content the version has now; "" where it is gone, UNREADABLE where it is there and cannot be read."""
         return await asyncio.get_running_loop().run_in_executor(self._load_threads, self._digest, name, version)
 
     async def free(self, servable: Servable) -> None:
@@ -145,8 +147,10 @@ class Loader:
     def _digest(self, name: str, version: int) -> str:
         try:
             return self._repository.digest(name, version)
-        except (RepositoryError, OSError):
+        except NotFoundError:
             return ""
+        except (RepositoryError, OSError):
+            return UNREADABLE
 
     def _free(self, servable: Servable) -> None:
         servable.free()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from model_repo import Aspired, Repository, RepositoryError, naming
+from model_repo import Aspired, NotFoundError, Repository, RepositoryError, naming
 from server.errors import LoadError, NotReady, UnknownEnsemble
 from server.metrics import Metrics
 from server.serving.absences import Absences
@@ -102,7 +102,8 @@ class Manager:
     async def load(self, name: str) -> None:
         """Bring the ensemble to what the repository says now, refused versions included.
 
-        Raises UnknownEnsemble where the repository has none of this name, LoadError where its version is refused.
+        Raises UnknownEnsemble where the repository has none of this name, LoadError where its version is refused or,
+        served already, has other files now than its manifest says.
         """
         self._unloaded.discard(name)
         aspired = await asyncio.to_thread(self._repository.aspired)
@@ -112,11 +113,23 @@ class Manager:
         reconciler = self._reconciler(name)
         reconciler.forgive()
         self._absences.seen(name)
+        before = reconciler.table.stable
         await reconciler.settled(reconciler.aspire(aspired[name]))
         if (error := reconciler.failure()) is not None:
             raise error
         if aspired[name].problem:
             raise LoadError("manifest", str(aspired[name].problem))
+        if before is not None and reconciler.table.stable is before:
+            await asyncio.to_thread(self._check_files, before)
+
+    def _check_files(self, served: Servable) -> None:
+        """Raise LoadError where files of what serves are not what its manifest says now: a restart would refuse it."""
+        try:
+            self._repository.verify(served.name, served.version)
+        except NotFoundError:
+            return  # gone from the repository, which is told elsewhere
+        except RepositoryError as error:
+            raise LoadError("integrity", f"{error}; what was loaded before goes on serving") from error
 
     async def unload(self, name: str) -> None:
         """Stop serving the ensemble until `load` is called; raises UnknownEnsemble."""

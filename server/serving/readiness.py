@@ -75,6 +75,9 @@ class Readiness:
         ]
 
     def _emptiness(self) -> str:
+        for name, reconciler in sorted(self._reconcilers.items()):
+            if name not in self._unloaded and (odd := reconciler.aspired.misnamed):
+                return f"ensemble '{name}' has no version: '{odd[0]}' in it is no version's number"
         if self._unloaded:
             return f"every ensemble was unloaded through the control API: {', '.join(sorted(self._unloaded))}"
         return "the repository holds no ensemble yet; publish one into it with 'tutti export' or 'tutti publish'"

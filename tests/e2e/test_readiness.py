@@ -149,7 +149,8 @@ def test_a_folder_that_is_no_number_is_told_in_index_and_log(tmp_path: Path, nam
         assert (entry["name"], entry["version"], entry["state"]) == ("coded", "", "UNAVAILABLE")
         assert f"folder '{name}' is not served" in entry["reason"]
         assert ("rename it to 1" in entry["reason"]) == (name in ("001", "v1"))
-        assert readiness(server)[0] == 503
+        status, reason = readiness(server)
+        assert (status, f"'coded' has no version: '{name}' in it is no version's number" in reason) == (503, True)
         os.rename(tmp_path / "coded" / name, tmp_path / "coded" / "1")
         server.wait_for_log(r"info +ready: coded/1")
         assert [entry["version"] for entry in server.json("POST", "/v2/repository/index")] == ["1"]
@@ -167,3 +168,10 @@ def test_a_repository_one_level_too_deep_is_told_with_the_folder_to_take(
     told = capsys.readouterr().err
     assert f"take the folder above: '{tmp_path / 'models'}'" in told
     assert told.count("\n") == 1
+
+
+def test_a_folder_above_the_repository_is_told_with_the_folder_to_take(tmp_path: Path) -> None:
+    good(tmp_path / "models")
+    with serving(tmp_path, *SOON) as server:
+        server.wait_for_log(f"holds no ensemble, but '{tmp_path / 'models'}' does: did you mean that folder?")
+        assert readiness(server)[0] == 503

@@ -146,3 +146,33 @@ def test_a_labelled_version_that_comes_again_is_replaced_too(tmp_path: Path) -> 
         answer = server.json("POST", "/v1/models/coded/labels/edge:predict", {"instances": [[1.0]]})
         assert json.dumps(answer).count("3.0") == 1
         assert factor(server) == 5
+
+
+def test_a_link_in_place_of_a_served_version_is_told_and_a_folder_again_is_served(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    publish_factor(root, 2)
+    other, served = other_content(tmp_path, 3), root / "coded" / "1"
+    with serving(root, "--poll-interval-s", "0.2") as server:
+        shutil.rmtree(served)
+        served.symlink_to(other)
+        server.wait_for_log(r"'coded' version 1 is refused \(integrity\).*symbolic link.*goes on serving")
+        assert factor(server) == 2
+        assert "symbolic link" in entry(server)["reason"]
+        served.unlink()
+        shutil.copytree(other, served)
+        wait_factor(server, 3)
+
+
+def test_load_tells_of_a_member_that_changed_under_its_manifest(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    publish_factor(root, 2)
+    member = root / "coded" / "1" / "members" / "a.onnx"
+    with serving(root, "--poll-interval-s", "0.2") as server:
+        assert server.control("/v2/repository/models/coded/load")[0] == 200
+        content = member.read_bytes()
+        member.write_bytes(content[:-1] + b"?")
+        status, told = server.control("/v2/repository/models/coded/load")
+        assert (status, b"a.onnx" in told, b"goes on serving" in told) == (409, True, True), told
+        assert factor(server) == 2
+        member.write_bytes(content)
+        assert server.control("/v2/repository/models/coded/load")[0] == 200
