@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from model_repo import Repository
@@ -26,6 +30,20 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status (2: the call is wrong, 1: it ran and the answer is bad)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()  # here, where a reader that left can be met
+    except KeyboardInterrupt:
+        print(_interrupted(words), file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        _write_to_nobody()
+        return 1
+
+
+def _run(words: list[str]) -> int:
     if len(words) > 1 and words[0] == "help":
         words = [words[1], "--help"] if words[1] in COMMANDS else words[1:]
     if not words or words[0] in ("-h", "--help", "help"):
@@ -38,22 +56,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_unknown(words[0]), file=sys.stderr)
         return 2
     try:
-        module = importlib.import_module(COMMANDS[words[0]][0])
+        with _interruptible(words):
+            module = importlib.import_module(COMMANDS[words[0]][0])
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("server", "exporter", "model_repo", "loadtest"):
             raise  # ours: a bug, not a missing extra
         extra = "loadtest" if words[0] == "loadtest" else "export"
         print(f"tutti {words[0]}: needs the package '{error.name}': {_install(extra)}", file=sys.stderr)
         return 2
+    run = demo if words[0] == "demo" else module.main
+    return int(run(words[1:]))
+
+
+def _interrupted(words: Sequence[str]) -> str:
+    return f"{' '.join(['tutti', *words[:1]])}: interrupted"
+
+
+@contextmanager
+def _interruptible(words: Sequence[str]) -> Iterator[None]:
+    """Leave at once on Ctrl-C: an exception inside an import becomes whatever the library makes of it."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def leave(number: int, frame: object) -> NoReturn:
+        os.write(2, f"{_interrupted(words)}\n".encode())
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, leave)
     try:
-        run = demo if words[0] == "demo" else module.main
-        return int(run(words[1:]))
-    except KeyboardInterrupt:
-        print(f"tutti {words[0]}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe left; nobody is there to be told
-        return 1
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _write_to_nobody() -> None:
+    """The reader of a pipe left, as `head` does: what is still to be written goes nowhere, and nobody is told."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
 
 
 def demo(argv: Sequence[str]) -> int:

@@ -78,7 +78,7 @@ def export(recipe: Recipe, options: Options, report: Report) -> Exported:
     for `resume`.
     """
     started = time.perf_counter()
-    Repository(options.repository).prepare()  # training must not end at a folder that cannot be written
+    Repository(options.repository).check_writable()  # training must not end at a folder that cannot be written
     work = WorkFolder(options.work or options.repository / f".export-{recipe.name}")
     trained, reused = _train(recipe, options, work, report)
     with blas_on_one_thread():

@@ -163,14 +163,13 @@ class Repository:
                 raise RoutesError(f"{name}: {error}") from error
             return file.replace(changed, versions, earlier=routes)
 
-    def prepare(self) -> None:
-        """Make the repository's folder where there is none; RepositoryError where no version could be put into it."""
-        with reported(self.root, f"model repository {self.root}"):
-            try:
-                self.root.mkdir(parents=True, exist_ok=True)
-            except FileExistsError as error:
-                raise RepositoryError(f"model repository {self.root} is no folder") from error
-        if not os.access(self.root, os.W_OK | os.X_OK):
+    def check_writable(self) -> None:
+        """Raise RepositoryError where no version could be published into it. Makes nothing, nor need the root exist."""
+        root = self.root.absolute()
+        found = next(path for path in (root, *root.parents) if os.path.exists(path))
+        if not found.is_dir():
+            raise RepositoryError(f"model repository {self.root} cannot be made: {found} is no folder")
+        if not os.access(found, os.W_OK | os.X_OK):
             raise RepositoryError(f"model repository {self.root} cannot be written: Permission denied")
 
     def stage(self, name: str) -> Staging:

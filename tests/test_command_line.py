@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -74,7 +75,7 @@ def test_the_light_commands_import_no_heavy_library() -> None:
         (["loadtest", "http://x", "--row", "1"], "tutti loadtest: unknown flag --row; did you mean --rows?"),
         (["demo", "--prot", "1"], "tutti demo: unknown flag --prot; did you mean --port?"),
         (["export", "nothing"], "tutti export: "),
-        (["export", "digits", "--repository", __file__], f"tutti export: model repository {__file__} is no folder"),
+        (["export", "digits", "--repository", __file__], f"tutti export: model repository {__file__} cannot be made: "),
         (["demo", "--port", "x"], "tutti demo: --port: port = 'x' is refused: expected a whole number"),
         (["serve", "--config", "nowhere.toml"], "tutti serve: settings file 'nowhere.toml' cannot be read: No such"),
         (["publish", "x", "--member", "a=b", "--classes", "no"], "tutti publish: --classes: 'no' is no list A,B,C and"),
@@ -105,6 +106,30 @@ def test_a_port_in_use_is_said_once(tmp_path: Path, more: list[str]) -> None:
         f"tutti serve: cannot listen on 127.0.0.1:{port}: another program listens there; "
         "stop it or choose another --port\n"
     )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["repo", "--help"], ["publish", "--help"], ["--version"]])
+def test_a_reader_that_left_gets_no_traceback(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        command = [sys.executable, "-m", "tutti", *words]
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    assert done.returncode in (0, 1)
+
+
+def test_a_command_that_is_interrupted_while_it_loads_says_only_that() -> None:
+    code = """
+import importlib, os, signal, tutti
+def slow(name):
+    os.kill(os.getpid(), signal.SIGINT)
+    raise ImportError("initialization failed")
+importlib.import_module = slow
+raise SystemExit(tutti.main(["inspect", "a.onnx"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "tutti inspect: interrupted\n")
 
 
 def test_help_of_a_command_is_that_commands_help() -> None:
