@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="tutti publish",
+        once=True,
         description="Publish ONNX files as one ensemble: inputs, outputs and classes are checked against each other, "
         "golden rows are computed, and the version appears by one rename or not at all.",
         epilog="example: tutti publish fraud --member cnn=cnn.onnx --member rf=rf.onnx --fusion weighted "
@@ -148,6 +149,11 @@ def _require_effect(arguments: argparse.Namespace, members: int) -> None:
             f"--classes: {'an' if arguments.task == 'embedding' else 'a'} {arguments.task} has no classes; give "
             f"--classes or --task {arguments.task}, not both"
         )
+    if arguments.quorum is not None and arguments.quorum < 1:
+        raise UsageError(f"--quorum: {arguments.quorum} given, expected 1 to {members}, the number of members")
+    values = [word for word in arguments.kind if word.endswith("=value")]
+    if arguments.classes is not None and values:
+        raise UsageError(f"--classes: --kind {values[0]} makes it a regression, which has no classes; give one of them")
     if arguments.fusion == "concatenate" and arguments.task != "embedding":
         raise UsageError("--fusion concatenate: only the vectors of --task embedding are put one behind the other")
 

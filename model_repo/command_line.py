@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 from model_repo.wording import did_you_mean, shortened
 
 _FLAG = re.compile(r"-[A-Za-z]|--[^\s-]")
+_LIST = re.compile(r"-[\d.]+[^\d.\s]\S*$")
+"""A value such as -1,0,1 or -1=no: no number, and no flag, but begins as one."""
 _WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"invalid int value: (.*)"), r"\1 given, expected a whole number"),
     (re.compile(r"invalid float value: (.*)"), r"\1 given, expected a number"),
@@ -27,11 +29,13 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that takes no abbreviations of flags and whose errors are one line, with exit status 2.
 
-    An unknown flag is told before anything else, without its value: it may be a misspelt one of a secret.
+    An unknown flag is told before anything else, without its value: it may be a misspelt one of a secret. With `once`
+    a flag that keeps one value only is refused when it comes again, as the first would be without effect.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         options.setdefault("allow_abbrev", False)
+        self._once: bool = options.pop("once", False)
         super().__init__(*arguments, **options)
         self._secrets: set[str] = set()
 
@@ -53,16 +57,21 @@ class Parser(argparse.ArgumentParser):
     def _check_flags(self, words: Sequence[str]) -> None:
         """End with the first word that looks like a flag and is none, or that stands where a value should."""
         needy = ""  # the flag whose value comes next
+        given: set[str] = set()
         for word in words:
             if word == "--":
                 return
             flag, equals, _ = word.partition("=")
             looks_like_one = _FLAG.match(word) is not None and not any(sign.isspace() for sign in flag)
-            if looks_like_one and needy:
+            if needy and (looks_like_one or _LIST.match(word)):
                 self.error(f"argument {needy}: expected a value; one that begins with '-' is written {needy}=…")
             if looks_like_one and flag not in self._option_string_actions:
                 self.error(self._unknown(flag))
             action = self._option_string_actions.get(flag) if looks_like_one else None
+            keeps_one = self._once and type(action) is argparse._StoreAction
+            if action is not None and keeps_one and action.dest in given:
+                self.error(f"{flag}: is given twice, and the first would be without effect; give it once")
+            given.update([action.dest] if action is not None else [])
             needy = flag if action is not None and action.nargs is None and not equals else ""
 
     def _unknown(self, flag: str) -> str:

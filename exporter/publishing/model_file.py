@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +22,13 @@ from server.runtime.sessions import Model, RunError, Session, SessionError, Sess
 
 NOT_RUN = "does not run on the golden rows"
 NOT_FINITE = "has NaN or infinite values on sample rows"
+
+_NEWEST = re.compile(r"Unsupported model IR version: \d+, max supported IR version: (\d+)")
+_WAYS = (
+    ("protobuf parsing failed", " It is cut off, or no ONNX file: compare its size with where it comes from"),
+    ("is not a registered function/op", "; operators of one's own need a library, which a server does not load: "
+     "export the model with standard operators"),
+)  # fmt: skip
 
 
 class ModelFileError(Exception):
@@ -68,11 +76,12 @@ class ModelFile:
         zipped: dict[str, tuple[str, ...]] = {}
         if b"ZipMap" in data:
             data, zipped = _unzipped(data, path)
-        try:
-            session = _session(Model(data, external))
-        except SessionError as error:
-            raise ModelFileError(f"'{path}' is no model that onnxruntime opens: {error}") from error
         notes = tuple(f"its output '{output}' was a ZipMap and is the tensor again" for output in zipped)
+        try:
+            data, session, older = _opened(data, external)
+        except SessionError as error:
+            raise ModelFileError(f"'{path}' is no model that onnxruntime opens: {error}{_way_out(error)}") from error
+        notes += older
         return cls(name, Model(data, external), weights, session, zipped, notes)
 
     @cached_property
@@ -149,6 +158,29 @@ def _cut(feeds: Mapping[str, Array], start: int, rows: int) -> dict[str, Array]:
 def _session(model: Model) -> Session:
     digests = {location: hashlib.sha256(content).hexdigest() for location, content in model.external.items()}
     return Session(SessionKey.of(hashlib.sha256(model.data).hexdigest(), digests, (), 1), model)
+
+
+def _opened(data: bytes, external: dict[str, bytes]) -> tuple[bytes, Session, tuple[str, ...]]:
+    """The bytes, their session, and a note where they say a newer format than onnxruntime knows and it opens them.
+
+    The package `onnx` writes a newer one by itself before onnxruntime has it; what is new in it is seldom used.
+    """
+    try:
+        return data, _session(Model(data, external)), ()
+    except SessionError as error:
+        newest = _NEWEST.search(str(error))
+        if newest is None:
+            raise
+        graph = parse(data)
+        told = f"its IR version {graph.ir_version} is written as {newest[1]}, the newest that onnxruntime opens"
+        graph.ir_version = int(newest[1])
+        older = graph.SerializeToString(deterministic=True)
+        return older, _session(Model(older, external)), (told,)
+
+
+def _way_out(error: SessionError) -> str:
+    """What to do where onnxruntime's own words do not say it."""
+    return next((way for sign, way in _WAYS if sign in str(error)), "")
 
 
 def _unzipped(data: bytes, path: Path) -> tuple[bytes, dict[str, tuple[str, ...]]]:

@@ -65,7 +65,15 @@ _KNOWN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     ),
     (_holds("config.json", "model.weights.h5"), f"is a Keras model: {_CONVERT} model.export('model.onnx', 'onnx')"),
     (_holds(".onnx"), "is an archive with an ONNX file inside: unpack it"),
-    (_begins(b"PK\x03\x04", b"\x1f\x8b"), "is an archive: unpack it"),
+    (
+        _begins(b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf"),
+        "is an archive: unpack it",
+    ),
+    (lambda data: data[257:262] == b"ustar", "is an archive: unpack it"),
+    (_begins(b"GGUF"), "is GGUF, the weights of a language model: there is no ONNX graph in it"),
+    (_begins(b"\x93NUMPY"), "is an array of numpy, not a model"),
+    (_begins(b"ptrt", b"ftrt"), "is an engine of TensorRT, made for one GPU: give the ONNX file that it was made from"),
+    (_begins(b"<?xml", b"<net"), "is XML, as OpenVINO has it: give the ONNX file that it was made from"),
     (
         _begins(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
         f"is a pickle (torch, scikit-learn, joblib): {_CONVERT} torch.onnx.export or skl2onnx.to_onnx, or give the "

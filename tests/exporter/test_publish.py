@@ -166,6 +166,12 @@ def test_publishing_again_makes_the_next_version(files: Path, capsys: pytest.Cap
         ("soft logits", ["--weights", "1,2", "--fusion", "median"], ["--weights: --fusion median has no weights"]),
         ("soft", ["--weights", "1"], ["--weights: there is one member"]),
         ("soft logits", ["--fusion", "weighted"], ["--fusion weighted: without --weights"]),
+        ("soft logits", ["--quorum", "0"], ["--quorum: 0 given, expected 1 to 2"]),
+        (
+            "soft logits",
+            ["--kind", "soft=value", "--classes", "a,b,c"],
+            ["--classes: --kind soft=value makes it a regression"],
+        ),
         ("value", ["--task", "regression", "--classes", "a,b"], ["--classes: a regression has no classes"]),
         ("soft", ["--weights", "1,2"], ["--weights: 2 given, there are 1 members"]),
         ("soft", ["--weights", "-1"], ["expected numbers ≥ 0, not all 0"]),

@@ -48,6 +48,10 @@ def refusal(parser: Parser, words: list[str], capsys: pytest.CaptureFixture[str]
             ["a", "--member", "--json"],
             "tutti play: --member: expected a value; one that begins with '-' is written --member=…",
         ),
+        (
+            ["a", "--member", "-1=no,1=yes"],
+            "tutti play: --member: expected a value; one that begins with '-' is written --member=…",
+        ),
         (["a", "--member", "x", "--max-batch-rows", "many"],
          "tutti play: --max-batch-rows: 'many' given, expected a whole number"),
         (["a", "--member", "x", "--rate", "fast"], "tutti play: --rate: 'fast' given, expected a number"),
@@ -123,3 +127,19 @@ def test_each_command_below_tells_of_its_own_flags(capsys: pytest.CaptureFixture
 )
 def test_the_nearest_name_is_proposed_and_no_far_one(word: str, told: str) -> None:
     assert did_you_mean(word, ["host", "port", "control_host", "control_port"]) == told
+
+
+def test_a_flag_that_keeps_one_value_is_not_given_twice_where_the_parser_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for once, message in ((True, "--classes: is given twice, and the first would be without effect"), (False, "")):
+        parser = Parser(prog="tutti play", once=once)
+        parser.add_argument("--classes")
+        parser.add_argument("--member", action="append")
+        words = ["--member", "a", "--member", "b", "--classes", "a,b", "--classes=c"]
+        if once:
+            with pytest.raises(SystemExit):
+                parser.parse_args(words)
+        else:
+            assert parser.parse_args(words).classes == "c"
+        assert message in capsys.readouterr().err
