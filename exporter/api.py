@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from exporter import bundle as bundles
-from exporter.brought.classes import in_order
+from exporter.brought.classes import in_order, label_name
 from exporter.brought.gate import pass_gate
 from exporter.brought.member import Brought, Said, Wiring
 from exporter.brought.rows import dataset_of, held_out, rows_of
@@ -24,6 +24,7 @@ from exporter.fused import Entrants, Fused, answers_kept, board_of, bundle_of, c
 from exporter.fusing.ledger import Ledger
 from exporter.fusing.ledger_file import LedgerTest, inputs_npz
 from exporter.fusing.names import RuleName
+from exporter.fusing.selection import CROSS_FITS
 from exporter.jobs import libraries
 from exporter.objective import MetricName
 from exporter.parity import Parity
@@ -104,7 +105,7 @@ class Exporter:
             name=name, task=task, description=description, seed=seed, fusion=fusion, acceptance=Acceptance(),
             batching=batching or Batching(),
         )  # fmt: skip
-        self._classes = tuple(str(each) for each in classes)
+        self._classes = tuple(label_name(each) for each in classes)
         self._missing = missing
         self._inputs = None if inputs is None else tuple(inputs)
         self._added: dict[str, _Added] = {}
@@ -241,6 +242,11 @@ class Exporter:
         else:
             parts = held_out(dataset, test, self._head.seed)
         fusion, tested = (dataset.rows.take(index.astype(np.int64)) for index in parts)
+        if len(fusion) < CROSS_FITS or not len(tested):
+            told = f"{len(fusion)} rows to fit the fusion and {len(tested)} to test it"
+            raise DataError(
+                f"there are {told}, at least {CROSS_FITS} and 1 are needed: bring more rows, or another test="
+            )
         return dataset, fusion, tested
 
     def _provenance(self, dataset: Dataset, parity: Mapping[str, Parity]) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from exporter.errors import BundleError
 def in_order(labels: Iterable[object], classes: Sequence[str], member: str) -> tuple[str, ...]:
     """A member's own labels as names of the ensemble's classes, in the member's order.
 
-    Labels are matched by name; numbers that are no names count the classes from 0. Raises BundleError unless they
-    are the ensemble's classes, each once.
+    Labels are matched by name; numbers that are no names count the classes from 0, truth values too. Raises BundleError
+    unless they are the ensemble's classes, each once.
     """
-    names = [_plain(label) for label in labels]
+    names = [label_name(label, classes) for label in labels]
+    if set(names) != set(classes) and all(name in ("False", "True") for name in names):
+        names = [str(int(name == "True")) for name in names]
     if set(names) != set(classes) and all(name.isdecimal() and int(name) < len(classes) for name in names):
         names = [classes[int(name)] for name in names]
     if sorted(names) == sorted(classes):
@@ -45,9 +47,12 @@ def agreed(
     return said if own is None else own
 
 
-def _plain(label: object) -> str:
+def label_name(label: object, classes: Sequence[str] = ()) -> str:
+    """The label as a class is named: 1.0, as pandas holds whole numbers beside gaps, is "1" unless "1.0" is a class."""
     item = getattr(label, "item", None)
     value = item() if callable(item) else label
+    if str(value) in classes:
+        return str(value)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

@@ -89,8 +89,10 @@ def _asked(name: str, model: Any, kind: Kind | None) -> _Estimator:
     if _is_booster(model):
         return _Estimator(model, kind or "probabilities", None)
     if labels is None or not hasattr(model, "predict_proba"):
-        word = type(model).__name__
-        raise BundleError(f"member {name!r}", [f"{word} is no fitted classifier with predict_proba and classes_"])
+        problem = f"{type(model).__name__} is no fitted classifier with predict_proba and classes_"
+        if labels is not None:  # it classifies, and says no more than the class
+            problem += "; scikit-learn's CalibratedClassifierCV around it gives it probabilities"
+        raise BundleError(f"member {name!r}", [problem])
     return _Estimator(model, "probabilities", tuple(labels))
 
 

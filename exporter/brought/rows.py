@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from exporter.brought.classes import label_name
 from exporter.brought.tables import columns_of, text_or_numbers
 from exporter.data.dataset import Array, Dataset, Rows
 from exporter.data.splits import folds
@@ -52,6 +53,8 @@ def dataset_of(
     `missing` "nan": NaN in an input of floats is a missing value, and members are asked about rows of nothing else.
     """
     rows = len(next(iter(inputs.values())))
+    if not rows:
+        raise DataError("X has no rows")
     labels = task == "multilabel"
     value_shape: tuple[int, ...] = ()
     if classes:
@@ -128,14 +131,19 @@ def _classified(y: Array, classes: tuple[str, ...]) -> Array:
         raise DataError(f"y is {list(labels.shape)}, expected one class for each row: [n]")
     values = list(dict.fromkeys(labels.tolist()))
     known = set(classes)
-    names = [str(value) for value in values]
-    if not set(names) <= known and all(isinstance(value, int) and 0 <= value < len(classes) for value in values):
+    names = [label_name(value, classes) for value in values]
+    if not set(names) <= known and all(_counts(value, len(classes)) for value in values):
         return labels.astype(np.int64)
     place = {name: column for column, name in enumerate(classes)}
     if unknown := [name for name in names if name not in place]:
-        row = next(k for k, value in enumerate(labels.tolist()) if str(value) == unknown[0])
+        row = next(k for k, value in enumerate(labels.tolist()) if label_name(value, classes) == unknown[0])
         raise DataError(f"y has {unknown[0]!r} in row {row}, the classes are {', '.join(map(repr, classes[:8]))}")
-    return np.array([place[str(value)] for value in labels.tolist()], dtype=np.int64)
+    return np.array([place[label_name(value, classes)] for value in labels.tolist()], dtype=np.int64)
+
+
+def _counts(value: object, classes: int) -> bool:
+    """Whether it is a whole number that counts the classes from 0."""
+    return isinstance(value, int | float) and value in range(classes)
 
 
 def _labelled(y: Array, classes: tuple[str, ...]) -> Array:
