@@ -18,6 +18,8 @@ TORCH_CPU_BUILDS := '2\.(9|1[0-3])\.[0-9]+\+cpu'
 
 ARGS        ?=
 PYTEST_ARGS ?=
+# Processes of `make test`; 0: all in one.
+JOBS        ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format soak bench clean distclean
@@ -30,13 +32,15 @@ setup: $(VENV)/.dev ## create .venv with everything that development needs
 demo: $(VENV)/.export ## train the digits ensemble, publish it, serve it (ARGS="--port 8001")
 	$(BIN)/tutti demo $(ARGS)
 
-test: $(VENV)/.dev ## run the tests (PYTEST_ARGS="-k name")
-	$(BIN)/python -m pytest -m "not soak" --durations=15 $(PYTEST_ARGS)
+test: $(VENV)/.dev ## run the tests (PYTEST_ARGS="-k name", JOBS=0 for one process)
+	$(BIN)/python -m pytest -m "not soak" -n $(JOBS) --dist loadfile --durations=25 $(PYTEST_ARGS)
 
-check: $(VENV)/.dev ## ruff, mypy and hadolint: what CI asks for
+check: $(VENV)/.dev ## ruff, mypy, import contracts, dead code and hadolint: what CI asks for
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/vulture
 	@if [ -x $(BIN)/hadolint ]; then echo "$(BIN)/hadolint Dockerfile"; $(BIN)/hadolint Dockerfile; \
 	else echo "hadolint has no wheel for this machine: Dockerfile not linted"; fi
 

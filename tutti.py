@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": ("tutti", "train the digits ensemble, publish it, serve it, print a request to try"),
     "serve": ("server.__main__", "serve the ensembles of a model repository"),
-    "export": ("exporter.cli", "train the members of a recipe, fuse, convert, check and publish them"),
-    "refit": ("exporter.refit_cli", "add, drop or reweight members of a published ensemble without training"),
-    "publish": ("exporter.publish_cli", "publish your own ONNX files as an ensemble"),
-    "inspect": ("exporter.inspect_cli", "say what ONNX files take and give and what publish would make of them"),
-    "repo": ("model_repo.cli", "list, verify, promote, roll back and prune published versions"),
+    "export": ("exporter.cli.export", "train the members of a recipe, fuse, convert, check and publish them"),
+    "refit": ("exporter.cli.refit", "add, drop or reweight members of a published ensemble without training"),
+    "publish": ("exporter.cli.publish", "publish your own ONNX files as an ensemble"),
+    "inspect": ("exporter.cli.inspect", "say what ONNX files take and give and what publish would make of them"),
+    "repo": ("model_repo.cli.repo", "list, verify, promote, roll back and prune published versions"),
     "loadtest": ("loadtest.cli", "load a server, swap under load, and report"),
 }
 
@@ -101,7 +101,7 @@ def _write_to_nobody() -> None:
 def demo(argv: Sequence[str]) -> int:
     """Train and publish the digits ensemble unless it is there, serve it, print a request; returns the exit status."""
     from model_repo import Repository
-    from model_repo.command_line import Parser
+    from model_repo.cli.command_line import Parser
     from server.__main__ import main as serve
     from server.__main__ import refused
 
@@ -171,13 +171,13 @@ def _unknown(word: str) -> str:
 
 
 def _version() -> str:
-    from model_repo.distribution import version
+    from model_repo.cli.distribution import version
 
     return version()
 
 
 def _install(extra: str) -> str:
-    from model_repo.distribution import install_extra
+    from model_repo.cli.distribution import install_extra
 
     return install_extra(extra)
 

@@ -12,29 +12,38 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from exporter import bundle as bundles
-from exporter.brought.classes import in_order, label_name
-from exporter.brought.gate import pass_gate
-from exporter.brought.member import Brought, Said, Wiring
-from exporter.brought.rows import dataset_of, held_out, rows_of
+from exporter.assembling.fused import (
+    Entrants,
+    Fused,
+    answers_kept,
+    board_of,
+    bundle_of,
+    compare_served,
+    fuse_members,
+    kept,
+)
+from exporter.assembling.provenance import commit
 from exporter.bundle import Bundle, LedgerFiles
 from exporter.data.cleaning import clean
 from exporter.data.dataset import Dataset, Rows
 from exporter.errors import AcceptanceError, BundleError, DataError
-from exporter.fused import Entrants, Fused, answers_kept, board_of, bundle_of, compare_served, fuse_members, kept
+from exporter.foreign.objects.classes import in_order, label_name
+from exporter.foreign.objects.gate import pass_gate
+from exporter.foreign.objects.member import Brought, Said, Wiring
+from exporter.foreign.objects.rows import dataset_of, held_out, rows_of
 from exporter.fusing.ledger import Ledger
 from exporter.fusing.ledger_file import LedgerTest, inputs_npz
-from exporter.fusing.names import RuleName
 from exporter.fusing.selection import CROSS_FITS
-from exporter.jobs import libraries
-from exporter.objective import MetricName
-from exporter.parity import Parity
-from exporter.provenance import commit
-from exporter.recipe import Acceptance, FusionSpec, Head
+from exporter.gate.parity import Parity
+from exporter.recipe.recipe import Acceptance, FusionSpec, Head
+from exporter.recipe.rule_names import RuleName
 from exporter.reporting.leaderboard import Leaderboard, as_text
 from exporter.reporting.report import report_files, write_report
+from exporter.scoring.objective import MetricName
 from exporter.threads import blas_on_one_thread
+from exporter.training.jobs import libraries
 from model_repo import Batching, Input, Repository, Version
-from model_repo.manifest import Kind
+from model_repo.format.manifest import Kind
 
 SERVED_TOLERANCE = 1e-6
 """Of the served answers to the test rows: float32 beside float64."""

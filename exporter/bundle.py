@@ -36,13 +36,13 @@ from model_repo import (
     Tokenizer,
     Version,
 )
-from model_repo.manifest import Task
+from model_repo.format.manifest import Task
 from server.errors import LoadError
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
-from server.runtime.closeness import largest, typical
+from server.runtime.answer.fusion import Stacker
+from server.runtime.answer.task_steps import alignment_of, fuse_for
 from server.runtime.datatypes import Array
-from server.runtime.forms import alignment_of, fuse_for
-from server.runtime.fusion import Stacker
+from server.runtime.golden.closeness import largest, typical
 
 GOLDEN_FILE = "golden.npz"
 GOLDEN_ATOL = 1e-4

@@ -8,27 +8,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter import bundle as bundles
+from exporter.assembling.detector_panel import DetectorPanel
+from exporter.assembling.evaluation import Panel
+from exporter.assembling.extras import extra_answers, extra_parts, with_figures
+from exporter.assembling.fused import (
+    Entrants,
+    Fused,
+    answers_kept,
+    board_of,
+    bundle_of,
+    compare_served,
+    fuse_members,
+    kept,
+)
+from exporter.assembling.provenance import provenance
 from exporter.bundle import Bundle, LedgerFiles, Part
-from exporter.data import Cleaning, Dataset, Split, clean, split
 from exporter.data.dataset import Array
-from exporter.detectors.panel import DetectorPanel
 from exporter.errors import AcceptanceError, DataError
-from exporter.evaluation import Panel
-from exporter.extras import extra_answers, extra_parts, with_figures
-from exporter.fused import Entrants, Fused, answers_kept, board_of, bundle_of, compare_served, fuse_members, kept
 from exporter.fusing.ledger import ledger_of
 from exporter.fusing.ledger_file import LedgerTest, inputs_npz
-from exporter.inference import Graph
-from exporter.jobs import FINAL, Job, Made
-from exporter.options import Options
-from exporter.provenance import provenance
-from exporter.quantising import Decision, quantised
-from exporter.recipe import Recipe
+from exporter.fusing.quantising import Decision, quantised
+from exporter.gate.inference import Graph
+from exporter.recipe.options import Options
+from exporter.recipe.recipe import Recipe
+from exporter.recipe.sources import (
+    Cleaning,
+    Dataset,
+    Split,
+    clean,
+    split,
+)
 from exporter.reporting.leaderboard import Leaderboard
 from exporter.reporting.report import report_files, write_report
 from exporter.threads import blas_on_one_thread
-from exporter.training_run import Report, train_members
-from exporter.work import WorkFolder
+from exporter.training.finished_jobs import WorkFolder
+from exporter.training.jobs import FINAL, Job, Made
+from exporter.training.run import Report, train_members
 from model_repo import Member, Repository, Version
 
 SERVED_TOLERANCE = 1e-6

@@ -4,9 +4,9 @@
 """
 
 from loadtest.errors import LoadtestError, ScenarioError, SwapError, TargetError
-from loadtest.report import Report, build
-from loadtest.runner import Run, run
-from loadtest.scenarios import Options, Plan, plan
+from loadtest.load.runner import Run, run
+from loadtest.load.scenarios import Options, Plan, plan
+from loadtest.reporting.report import Report, build
 
 __all__ = [
     "LoadtestError",

@@ -14,13 +14,18 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from loadtest.errors import LoadtestError
-from loadtest.picture import draw, require_matplotlib
-from loadtest.report import Report, build
-from loadtest.runner import Progress as Tell
-from loadtest.runner import run
-from loadtest.scenarios import SCENARIOS, Options, Plan, plan
-from loadtest.text import as_text
-from model_repo.command_line import Parser
+from loadtest.load.runner import Progress as Tell
+from loadtest.load.runner import run
+from loadtest.load.scenarios import (
+    SCENARIOS,
+    Options,
+    Plan,
+    plan,
+)
+from loadtest.reporting.picture import draw, require_matplotlib
+from loadtest.reporting.report import Report, build
+from loadtest.reporting.text import as_text
+from model_repo.cli.command_line import Parser
 
 MAX_FILES = 65_536
 

@@ -21,7 +21,7 @@ from loadtest.accelerators.versions import SHAPES, published
 from loadtest.accelerators.ways import PROVIDERS, Way, require, ways
 from loadtest.errors import LoadtestError
 from loadtest.peers.machine import this_machine
-from model_repo.command_line import Parser
+from model_repo.cli.command_line import Parser
 from server.errors import LoadError
 
 SECONDS = 1.0

@@ -26,7 +26,7 @@ from loadtest.peers.errors import PeerError
 from loadtest.peers.machine import this_machine
 from loadtest.peers.networks import INPUT, OUTPUT, convolutional
 from model_repo import Repository
-from model_repo.command_line import Parser
+from model_repo.cli.command_line import Parser
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.runtime.options import PlanName
 

@@ -3,7 +3,6 @@
 `docs/FORMAT.md` specifies what is on the disk. Nothing here imports onnxruntime, numpy or the server.
 """
 
-from model_repo.decoding import decode
 from model_repo.errors import (
     ConflictError,
     IntegrityError,
@@ -13,7 +12,8 @@ from model_repo.errors import (
     RoutesError,
     UnsafePathError,
 )
-from model_repo.manifest import (
+from model_repo.format.decoding import decode
+from model_repo.format.manifest import (
     FORMAT,
     MANIFEST_FILE,
     Batching,
@@ -44,10 +44,11 @@ from model_repo.manifest import (
     Weighted,
     encode,
 )
-from model_repo.misplaced import misplaced, naming, nested
-from model_repo.paths import external_path, manifest_files, member_files
-from model_repo.repository import Repository
-from model_repo.routes import (
+from model_repo.format.paths import external_path, manifest_files, member_files
+from model_repo.format.rules import problems
+from model_repo.store.misplaced import misplaced, naming, nested
+from model_repo.store.repository import Repository
+from model_repo.store.routes import (
     Aspired,
     Canary,
     Routes,
@@ -60,9 +61,8 @@ from model_repo.routes import (
     set_shadow,
     unpin,
 )
-from model_repo.rules import problems
-from model_repo.staging import Staging
-from model_repo.version import Version
+from model_repo.store.staging import Staging
+from model_repo.store.version import Version
 
 __all__ = [
     "FORMAT",

@@ -24,7 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from litestar import Litestar
 
 from model_repo import misplaced, nested
-from model_repo.command_line import Parser
+from model_repo.cli.command_line import Parser
 from server import logs
 from server.front.frames import App
 from server.front.http_server import HttpServer, http_server
@@ -32,12 +32,12 @@ from server.front.supervisor import Fronts
 from server.front.supervisor import listeners as front_listeners
 from server.http import create_app
 from server.http.app import Surface
-from server.http.heads import BoundedHeads
-from server.http.short_way import protocol_for
+from server.http.inference.bounded_protocol import BoundedHeads
+from server.http.inference.protocol import protocol_for
 from server.metrics import Metrics
-from server.promptness import prefer_soon
 from server.serving.manager import Manager
 from server.settings import Settings, SettingsError, add_arguments, load
+from server.time_slices import prefer_soon
 
 log = logging.getLogger("tutti.main")
 

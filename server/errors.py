@@ -1,4 +1,4 @@
-"""Every error of the server; `server.http.errors` maps each to a status, nothing here knows HTTP.
+"""Every error of the server; `server.http.codec.errors` maps each to a status, nothing here knows HTTP.
 
 ServerError
 ├── RequestError                 the client's doing

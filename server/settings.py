@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from model_repo import Provider
-from model_repo.command_line import Parser
+from model_repo.cli.command_line import Parser
 from model_repo.expectation import explained, shown
 from model_repo.wording import did_you_mean, reason
 from server.secret import SHORTEST, Secret

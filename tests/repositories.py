@@ -26,10 +26,15 @@ from model_repo import (
     Stacked,
     Staging,
 )
-from model_repo.manifest import FORMAT, Kind, Task
+from model_repo.format.manifest import FORMAT, Kind, Task
+from server.runtime.answer.task_steps import alignment_of, fuse_for
 from server.runtime.datatypes import DATATYPES, NUMPY_TYPES, Array, TensorInfo
-from server.runtime.forms import alignment_of, fuse_for
-from server.runtime.sessions import Model, RunError, Session, SessionKey
+from server.runtime.sessions.session import (
+    Model,
+    RunError,
+    Session,
+    SessionKey,
+)
 
 DIGEST = "0" * 64
 

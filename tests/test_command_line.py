@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from model_repo import distribution
+from model_repo.cli import distribution
 from tutti import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from server import promptness
+from server import time_slices as promptness
 
 GETATTR = {"x86_64": 315, "aarch64": 275}
 
@@ -58,5 +58,5 @@ def test_where_there_is_no_such_call_nothing_happens(monkeypatch: pytest.MonkeyP
 
 
 def test_a_priority_that_children_would_lose_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getpriority", lambda which, who: -5)
+    monkeypatch.setattr(os, "getpriority", lambda *of: -5)
     assert not promptness.prefer_soon()

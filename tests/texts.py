@@ -17,8 +17,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from model_repo import FORMAT, Golden, Input, Manifest, Mean, Member, Repository, TextInput, Tokenizer
+from server.runtime.answer.tokenizers import Encoder, codec_of, encode_with
 from server.runtime.datatypes import Array
-from server.runtime.tokenizing import Encoder, codec_of, encode_with
 from tests.repositories import Spec, golden_arrays
 
 WORDS = ("[PAD]", "[UNK]", "good", "bad", "film", "好", "坏", "片")

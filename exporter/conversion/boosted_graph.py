@@ -12,7 +12,7 @@ from onnx import ModelProto, helper, version_converter
 from exporter.conversion.graph import OPSET
 from exporter.conversion.tree_graph import FLAT, attempted
 from exporter.errors import ConversionError
-from exporter.publishing.zipmap import unzip
+from exporter.onnx_graphs.zipmap import unzip
 
 _ONNXMLTOOLS_OPSET = 15
 

@@ -12,7 +12,7 @@ from exporter.conversion.graph import normalised
 from exporter.conversion.tree_graph import PROBABILITIES, VALUE, tree_graph
 from exporter.errors import ConversionError
 from model_repo import Input
-from model_repo.manifest import Kind
+from model_repo.format.manifest import Kind
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from exporter.errors import ConversionError
 from model_repo import Input
-from model_repo.manifest import Datatype
+from model_repo.format.manifest import Datatype
 
 OPSET = 20
 ML_OPSET = 1

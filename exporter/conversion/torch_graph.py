@@ -13,11 +13,11 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
+from exporter.conversion.dynamic_rows import MARKED_ROWS, thaw
 from exporter.conversion.graph import OPSET, normalised
-from exporter.conversion.thaw import MARKED_ROWS, thaw
 from exporter.errors import ConversionError
 from model_repo import Input
-from model_repo.manifest import Kind
+from model_repo.format.manifest import Kind
 from server.runtime.datatypes import NUMPY_TYPES
 
 _EXAMPLE_ROWS = 3
@@ -52,7 +52,7 @@ def each_to_onnx(
 ) -> bytes:
     """The same for a module that gives a tuple of tensors [n, columns], named in that order. Raises ConversionError.
 
-    `mapped`: the module uses `torch.func.vmap`, which needs `exporter.conversion.thaw`.
+    `mapped`: the module uses `torch.func.vmap`, which needs `exporter.conversion.dynamic_rows`.
     """
     if not mapped:
         return normalised(traced(module, inputs, outputs), inputs, outputs, columns)

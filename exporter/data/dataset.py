@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_repo import Input
-from model_repo.manifest import Task
+from model_repo.format.manifest import Task
 
 Array = NDArray[Any]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from exporter.detectors.spec import DetectorFamily
-from exporter.families.base import Count, Training
+from exporter.members.base import Count, Training
 
 
 class Autoencoder(DetectorFamily, frozen=True, kw_only=True, tag="autoencoder"):
     """Features → `hidden` → `code` numbers → `hidden` → features; the score is the mean squared error."""
 
-    trainer: ClassVar[str] = "exporter.networks.detectors.autoencoder:train_autoencoder"
+    trainer: ClassVar[str] = "exporter.detectors.networks.autoencoder:train_autoencoder"
 
     hidden: Count = 128
     code: Count = 16

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from exporter.detectors.spec import DetectorFamily
-from exporter.families.base import Count
+from exporter.members.base import Count
 
 
 class KMeans(DetectorFamily, frozen=True, kw_only=True, tag="kmeans"):
     """Centres of the features' strongest components; the score is the distance from the nearest."""
 
-    trainer: ClassVar[str] = "exporter.networks.detectors.kmeans:train_kmeans"
+    trainer: ClassVar[str] = "exporter.detectors.networks.kmeans:train_kmeans"
 
     clusters: Count = 20
     components: Count = 32

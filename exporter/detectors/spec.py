@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.families.base import Family
+from exporter.members.base import Family
 
 
 class DetectorFamily(Family, frozen=True, kw_only=True, tag="detector"):

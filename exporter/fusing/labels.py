@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.fusing.temperature import LARGEST, LEAST
-from exporter.metrics import FLOOR
-from model_repo.manifest import THRESHOLD, Kind
-from server.runtime.labelwise import log_odds, sigmoid, temper
+from exporter.scoring.metrics import FLOOR
+from model_repo.format.manifest import THRESHOLD, Kind
+from server.runtime.answer.multilabel import log_odds, sigmoid, temper
 
 Floats = NDArray[np.float64]
 Truth = NDArray[np.int64]

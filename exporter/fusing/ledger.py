@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array, Dataset
-from exporter.jobs import Job, Made
-from model_repo.manifest import Kind
+from exporter.training.jobs import Job, Made
+from model_repo.format.manifest import Kind
 
 Labels = NDArray[np.int64]
 

@@ -16,7 +16,7 @@ from exporter.bundle import INPUTS_FILE, LEDGER_FILE
 from exporter.data.dataset import Array
 from exporter.errors import LedgerError
 from exporter.fusing.ledger import Labels, Ledger
-from model_repo.manifest import Kind
+from model_repo.format.manifest import Kind
 
 MOST_INPUT_BYTES = 32 * 2**20
 """Of the rows that a version keeps, before compression: they are to stay small beside the members."""

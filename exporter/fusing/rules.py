@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from exporter.data.dataset import Array
 from exporter.fusing.labels import calibrated_labels, label_temperature, odds_pool_weights, true_shares
-from exporter.fusing.names import RuleName
 from exporter.fusing.stacking import FusionGraph, fit_stacker
 from exporter.fusing.temperature import fit_temperature
 from exporter.fusing.weights import (
@@ -24,11 +23,12 @@ from exporter.fusing.weights import (
     pool_weights,
     value_weights,
 )
-from exporter.objective import Objective
+from exporter.recipe.rule_names import RuleName
+from exporter.scoring.objective import Objective
 from model_repo import Fallback, Fusion, Geometric, Mean, Median, Stacked, Vote, Weighted
-from model_repo.manifest import Kind, Task
-from server.runtime.calibration import calibrate
-from server.runtime.fusion import fuse
+from model_repo.format.manifest import Kind, Task
+from server.runtime.answer.calibration import calibrate
+from server.runtime.answer.fusion import fuse
 
 FUSION_FILE = "fusion.onnx"
 

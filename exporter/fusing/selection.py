@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from exporter.data.splits import folds
 from exporter.fusing.ledger import Ledger
-from exporter.fusing.names import RuleName
 from exporter.fusing.rules import FittedRule, calibrated_stack, fit_rule, fit_temperatures, single
 from exporter.fusing.weights import LOG_LOSS
-from exporter.objective import Objective, wording
+from exporter.recipe.rule_names import RuleName
+from exporter.scoring.objective import Objective, wording
 
 Floats = NDArray[np.float64]
 

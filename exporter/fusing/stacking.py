@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from exporter.conversion.graph import IR_VERSION, OPSET
-from exporter.inference import Graph
+from exporter.gate.inference import Graph
 
 CLIP = 1e-6
 """Smallest probability that is told apart: one member's certainty counts at most ln 1e6 = 13.8 nats."""
@@ -57,7 +57,7 @@ class Stacker:
 
 
 class FusionGraph:
-    """A fusion graph as the callable that `server.runtime.fusion.fuse` takes."""
+    """A fusion graph as the callable that `server.runtime.answer.fusion.fuse` takes."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data

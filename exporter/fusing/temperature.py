@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from model_repo.manifest import Kind
+from model_repo.format.manifest import Kind
 
 Floats = NDArray[np.float64]
 

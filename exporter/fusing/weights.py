@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from exporter.data.dataset import Array
 from exporter.fusing.temperature import smoothed
-from exporter.metrics import FLOOR
-from exporter.objective import MetricName, Objective
-from server.runtime.calibration import softmax
+from exporter.scoring.metrics import FLOOR
+from exporter.scoring.objective import MetricName, Objective
+from server.runtime.answer.calibration import softmax
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -9,16 +9,16 @@ import msgspec
 
 from exporter.bundle import NO_DIGEST, draft
 from exporter.errors import BundleError
-from exporter.publishing.answers import Given
-from exporter.publishing.dense import positions
-from exporter.publishing.meaning import Meaning
-from exporter.publishing.naming import Naming
-from exporter.publishing.wishes import Wishes
+from exporter.foreign.answers import Given
+from exporter.foreign.dense import positions
+from exporter.foreign.meaning import Meaning
+from exporter.foreign.naming import Naming
+from exporter.foreign.wishes import Wishes
 from model_repo import Concatenate, Input, Manifest, Member, Tokenizer, problems
-from model_repo.manifest import Task
-from model_repo.rules import CLASSLESS
-from server.runtime.signature import Signature
-from server.runtime.signature import problems as signature_problems
+from model_repo.format.manifest import Task
+from model_repo.format.rules import CLASSLESS
+from server.runtime.sessions.signature import Signature
+from server.runtime.sessions.signature import problems as signature_problems
 
 
 def manifest_of(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import BundleError
-from exporter.publishing.answers import statement
-from exporter.publishing.labels import Stated
-from exporter.publishing.model_file import ModelFile, ModelFileError
+from exporter.foreign.answers import statement
+from exporter.foreign.model_file import ModelFile, ModelFileError
+from exporter.foreign.wishes import RULES, Wishes
+from exporter.onnx_graphs.labels import Stated
 from exporter.publishing.publish import Assembled, assembled
-from exporter.publishing.wishes import RULES, Wishes
 from server.runtime.datatypes import DATATYPES, TensorInfo
 
 

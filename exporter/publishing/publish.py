@@ -12,21 +12,22 @@ from exporter import bundle
 from exporter.bundle import Bundle, Part
 from exporter.data.dataset import TokenizerFile
 from exporter.errors import BundleError
-from exporter.publishing import missing, rows
-from exporter.publishing.adapters import checked
-from exporter.publishing.answers import Given, given, renormalised
+from exporter.foreign import missing
+from exporter.foreign.answers import Given, given, renormalised
+from exporter.foreign.constants import bound
+from exporter.foreign.dense import batch_that_fits, rows_that_fit
+from exporter.foreign.fixed_batches import freed
+from exporter.foreign.inputs import rows
+from exporter.foreign.inputs.adapters import checked
+from exporter.foreign.inputs.inputs import fixed_rows, is_picture, wired
+from exporter.foreign.inputs.texts import tokenized
+from exporter.foreign.meaning import Seen, decide
+from exporter.foreign.model_file import ModelFile, ModelFileError
+from exporter.foreign.neighbours import independent
+from exporter.foreign.sent import Sent
+from exporter.foreign.tolerance import Tolerance
+from exporter.foreign.wishes import Wishes
 from exporter.publishing.assembly import manifest_of
-from exporter.publishing.batches import freed
-from exporter.publishing.constants import bound
-from exporter.publishing.dense import batch_that_fits, rows_that_fit
-from exporter.publishing.inputs import fixed_rows, is_picture, wired
-from exporter.publishing.meaning import Seen, decide
-from exporter.publishing.model_file import ModelFile, ModelFileError
-from exporter.publishing.neighbours import independent
-from exporter.publishing.sent import Sent
-from exporter.publishing.texts import tokenized
-from exporter.publishing.tolerance import Tolerance
-from exporter.publishing.wishes import Wishes
 from model_repo import Batching, Manifest, Repository
 from server.runtime.datatypes import Array
 

@@ -6,8 +6,8 @@ import json
 import shlex
 import tempfile
 
+from exporter.foreign.wishes import RULES
 from exporter.publishing.publish import Assembled, Published
-from exporter.publishing.wishes import RULES
 from model_repo import Input, Manifest
 
 LONGEST_BODY = 4000

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter.brought.gate import pass_gate
-from exporter.brought.member import Brought, Said
-from exporter.data import clean, split
 from exporter.data.dataset import Array, Rows
 from exporter.errors import BundleError, LedgerError
+from exporter.foreign.objects.gate import pass_gate
+from exporter.foreign.objects.member import Brought, Said
 from exporter.fusing.ledger import Ledger
 from exporter.fusing.ledger_file import LedgerTest
-from exporter.parity import Parity
-from exporter.recipe import converted
+from exporter.gate.parity import Parity
+from exporter.recipe.recipe import converted
+from exporter.recipe.sources import clean, split
 from exporter.refitting.published import Published
 
 

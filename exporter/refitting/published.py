@@ -11,17 +11,17 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from exporter.brought.member import Brought, Wiring, opened
 from exporter.bundle import SidePart
 from exporter.data.dataset import Array, Dataset, Rows, TokenizerFile
 from exporter.errors import LedgerError
+from exporter.foreign.objects.member import Brought, Wiring, opened
 from exporter.fusing.ledger import Ledger
 from exporter.fusing.ledger_file import LedgerTest, read_answers
-from exporter.recipe import Acceptance, FusionSpec, Head
+from exporter.recipe.recipe import Acceptance, FusionSpec, Head
 from model_repo import Detector, Extra, Input, Manifest, Version
-from model_repo.paths import external_path
-from server.runtime.golden import INPUT_PREFIX
-from server.runtime.tokenizing import Tokenizing
+from model_repo.format.paths import external_path
+from server.runtime.answer.tokenizers import Tokenizing
+from server.runtime.golden.golden_rows import INPUT_PREFIX
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,31 @@ from typing import Any, Literal
 import msgspec
 
 from exporter import bundle as bundles
-from exporter.brought.member import Brought
+from exporter.assembling.fused import (
+    Entrants,
+    Fused,
+    answers_kept,
+    board_of,
+    bundle_of,
+    compare_served,
+    fuse_members,
+    kept,
+)
+from exporter.assembling.provenance import commit
 from exporter.bundle import Bundle
 from exporter.data.dataset import Array
 from exporter.errors import AcceptanceError, BundleError, LedgerError
-from exporter.fused import Entrants, Fused, answers_kept, board_of, bundle_of, compare_served, fuse_members, kept
+from exporter.foreign.objects.member import Brought
 from exporter.fusing.ledger_file import inputs_npz
-from exporter.fusing.names import RuleName
-from exporter.jobs import libraries
-from exporter.parity import Parity
-from exporter.provenance import commit
-from exporter.recipe import Head
+from exporter.gate.parity import Parity
+from exporter.recipe.recipe import Head
+from exporter.recipe.rule_names import RuleName
 from exporter.refitting.newcomers import Asked, Newcomer, answered, joined, rows_to_answer, welcomed
 from exporter.refitting.published import Published
 from exporter.reporting.leaderboard import Leaderboard
 from exporter.reporting.report import report_files, write_report
 from exporter.threads import blas_on_one_thread
+from exporter.training.jobs import libraries
 from model_repo import Repository, Version
 
 SERVED_TOLERANCE = 1e-5

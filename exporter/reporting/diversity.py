@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array
-from exporter.metrics import accuracy
-from exporter.objective import MetricName, Objective, wording
+from exporter.scoring.metrics import accuracy
+from exporter.scoring.objective import MetricName, Objective, wording
 
 Floats = NDArray[np.float64]
 

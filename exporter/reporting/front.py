@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.objective import MetricName, wording
+from exporter.fusing.pareto import Candidate
 from exporter.reporting.drawing import FUSED, GRID, INK, QUIET, SINGLE, cut, figure_of, headed, plain, png_of
-from exporter.reporting.pareto import Candidate
+from exporter.scoring.objective import MetricName, wording
 
 
 def front_png(ensemble: str, candidates: Sequence[Candidate], metric: MetricName) -> bytes:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.objective import wording
 from exporter.reporting.diversity import Diversity
 from exporter.reporting.drawing import FUSED, INK, QUIET, SINGLE, cut, figure_of, headed, plain, png_of
+from exporter.scoring.objective import wording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.metrics import FLOOR, f1
+from exporter.scoring.metrics import FLOOR, f1
 
 Floats = NDArray[np.float64]
 

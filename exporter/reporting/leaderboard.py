@@ -8,12 +8,12 @@ from typing import Any, Literal
 import msgspec
 
 from exporter.detectors.rows import DetectorRow
-from exporter.metrics import BINS, Metrics
-from exporter.objective import MetricName, columns_of, wording
-from exporter.quantising import Decision
+from exporter.fusing.pareto import Candidate, summary
+from exporter.fusing.quantising import Decision
 from exporter.reporting.diversity import Diversity
 from exporter.reporting.label_rows import LabelRow
-from exporter.reporting.pareto import Candidate, summary
+from exporter.scoring.metrics import BINS, Metrics
+from exporter.scoring.objective import MetricName, columns_of, wording
 from model_repo.wording import count
 
 

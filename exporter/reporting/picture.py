@@ -6,8 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from exporter.objective import wording
 from exporter.reporting.leaderboard import Leaderboard, Row
+from exporter.scoring.objective import wording
 from model_repo.wording import count
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.metrics import BINS, calibration_error
 from exporter.reporting.drawing import FUSED, GRID, QUIET, SINGLE, figure_of, headed, plain, png_of
+from exporter.scoring.metrics import BINS, calibration_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ import numpy as np
 from loadtest.accelerators.versions import Rows
 from loadtest.peers.networks import INPUT, OUTPUT
 from model_repo import Provider
-from server.runtime.providers import select
-from server.runtime.sessions import available_providers
-from server.runtime.tuning import native
+from server.runtime.sessions.provider_options import native
+from server.runtime.sessions.providers import select
+from server.runtime.sessions.session import available_providers
 
 import onnxruntime  # isort: skip  # behind the runtime's own import of it, which turns its telemetry off
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from loadtest.bench.serving import Served
+from loadtest.load.runner import run
+from loadtest.load.scenarios import Options, plan
 from loadtest.peers.ask import ask
 from loadtest.peers.machine import Machine
-from loadtest.report import build
-from loadtest.runner import run
-from loadtest.scenarios import Options, plan
+from loadtest.reporting.report import build
 
 FORMAT = 1
 PROBE_EVERY_S = 0.05

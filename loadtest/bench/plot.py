@@ -15,7 +15,7 @@ _RATE, _LATENCY, _INK = "#2a6fbb", "#e08a1e", "#333333"
 
 
 def draw(curves: Curves, path: Path) -> None:
-    """Write the picture; needs matplotlib (`loadtest.picture.require_matplotlib`)."""
+    """Write the picture; needs matplotlib (`loadtest.reporting.picture.require_matplotlib`)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

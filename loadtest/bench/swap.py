@@ -16,14 +16,14 @@ from typing import Literal
 import msgspec
 
 from loadtest.bench.serving import serving_repository
+from loadtest.load.runner import run
+from loadtest.load.scenarios import Options, plan
 from loadtest.peers.ensembles import Ensemble
 from loadtest.peers.errors import PeerError
 from loadtest.peers.machine import Machine, this_machine
 from loadtest.peers.publishing import publish
-from loadtest.report import build
-from loadtest.runner import run
-from loadtest.scenarios import Options, plan
-from loadtest.swap_report import SwapsReport
+from loadtest.reporting.report import build
+from loadtest.reporting.swap_report import SwapsReport
 
 FORMAT = 1
 CAPACITY_S = 3.0

@@ -24,7 +24,7 @@ from loadtest.peers.errors import PeerError
 from loadtest.peers.formats import Protocol
 from loadtest.peers.sitting import Options, sit
 from loadtest.peers.table import markdown
-from model_repo.command_line import Parser
+from model_repo.cli.command_line import Parser
 
 BARE = "bare"
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

@@ -28,9 +28,9 @@ from server.front.messages import Setup
 from server.front.protocol import protocol_of
 from server.front.tunnel import Tunnel
 from server.http.app import limits_of
-from server.http.heads import BoundedHeads
-from server.promptness import prefer_soon
+from server.http.inference.bounded_protocol import BoundedHeads
 from server.settings import Settings
+from server.time_slices import prefer_soon
 
 log = logging.getLogger("tutti.front")
 

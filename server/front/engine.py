@@ -16,11 +16,11 @@ from server.front.bundle import array_of
 from server.front.faults import failure_of
 from server.front.messages import Ask, FromEngine, FromFront, Known, Output, Result, Served, Setup, Submit
 from server.front.stream import Stream
-from server.http.rates import RateLimit
+from server.http.inference.rate_limit import RateLimit
 from server.metrics import Metrics
 
 if TYPE_CHECKING:
-    from server.serving.answer import Answer
+    from server.serving.batching.answer import Answer
     from server.serving.manager import Manager
     from server.serving.servable import Servable
 

@@ -10,14 +10,14 @@ from server.errors import NotReady, ServerError, Superseded
 from server.front.counts import Counts
 from server.front.link import EngineLink
 from server.front.remote import RemoteServable
-from server.http.call import Call
-from server.http.errors import Outcome
-from server.http.exchange import Exchange
-from server.http.infer import ATTEMPTS, Inference, _Progress
-from server.http.limits import Limits
-from server.http.reply import Reply
-from server.http.request import InferRequest
-from server.http.signature import Signature
+from server.http.codec.call import Call
+from server.http.codec.errors import Outcome
+from server.http.codec.limits import Limits
+from server.http.codec.reply import Reply
+from server.http.codec.request import InferRequest
+from server.http.codec.signature import Signature
+from server.http.inference.exchange import Exchange
+from server.http.inference.inference import ATTEMPTS, Inference, _Progress
 
 if TYPE_CHECKING:
     from server.metrics import Metrics

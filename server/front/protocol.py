@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from server.front.inference import ClientCall, FrontInference
-from server.http.short_way import ShortCycle, ShortWay, protocol_for, special_of
+from server.http.inference.protocol import (
+    ShortCycle,
+    ShortWay,
+    protocol_for,
+    special_of,
+)
 
 
 class LimitedWay(ShortWay):

@@ -1,7 +1,7 @@
 """Servables as a front sees them: what the engine said of them, and batches that are computed there.
 
-The names and methods are those of `server.serving` that `server.http.infer` uses, without its imports: a front loads
-no runtime.
+The names and methods are those of `server.serving` that `server.http.inference` uses, without its
+imports: a front loads no runtime.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from model_repo import Manifest
 from server.front.messages import Output, Served
 
 if TYPE_CHECKING:
-    from server.serving.reply import Asked
+    from server.serving.batching.reply import Asked
 
 Arrays = Mapping[str, NDArray[Any]]
 Route = tuple[str, int | None, str | None]

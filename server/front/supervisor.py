@@ -19,7 +19,7 @@ from server.front.frames import App
 from server.front.http_server import BACKLOG
 from server.front.messages import Setup
 from server.front.tunnel_server import TunnelServer
-from server.http.rates import RateLimit
+from server.http.inference.rate_limit import RateLimit
 from server.metrics import Metrics
 from server.settings import Settings
 

@@ -33,7 +33,7 @@ from server.front.frames import (
     Wire,
     head_of,
 )
-from server.http.errors import error_reply
+from server.http.codec.errors import error_reply
 
 MAX_CONNECTIONS = 256
 """Requests of one front in the tunnel at a time; the next waits. Each holds a file on either side."""

@@ -11,22 +11,22 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from server.errors import ServerError
-from server.http.access import logged
-from server.http.endpoint import Endpoint
-from server.http.errors import error_reply, internal_error_reply, shown
+from server.http.codec.errors import error_reply, internal_error_reply, shown
+from server.http.codec.limits import Limits
+from server.http.codec.reply import Reply, json_reply
 from server.http.exposition import exposition
-from server.http.infer import Inference
-from server.http.limits import Limits
+from server.http.inference.access_log import logged
+from server.http.inference.endpoint import Endpoint
+from server.http.inference.inference import Inference
+from server.http.inference.rate_limit import RateLimit
 from server.http.metadata import server_metadata
 from server.http.methods import answering
 from server.http.openapi import openapi_config
-from server.http.predictions import prediction_routes
-from server.http.rates import RateLimit
-from server.http.reply import Reply, json_reply
+from server.http.prediction_routes import prediction_routes
 from server.http.repository import repository_routes
+from server.http.response_structs import Front
 from server.http.routes_v1 import v1_routes
 from server.http.routes_v2 import v2_routes
-from server.http.shapes import Front
 from server.http.unsupported import unsupported_routes
 from server.metrics import Metrics
 from server.settings import Settings

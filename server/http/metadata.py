@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from model_repo import Manifest, distribution
+from model_repo import Manifest
+from model_repo.cli import distribution
 from server.errors import NotReady, UnknownVersion
-from server.http.shapes import (
+from server.http.codec.signature import Signature
+from server.http.response_structs import (
     BatchStatistics,
     ConfigTensor,
     DetectorMetadata,
@@ -27,12 +29,11 @@ from server.http.shapes import (
     VersionPolicy,
     VersionStatus,
 )
-from server.http.signature import Signature
 
 if TYPE_CHECKING:
     from server.serving.manager import Manager
     from server.serving.servable import Servable
-    from server.serving.stats import Duration, ServableStats
+    from server.serving.statistics import Duration, ServableStats
 
 PLATFORM = "tutti_ensemble"
 EXTENSIONS = [

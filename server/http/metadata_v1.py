@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from server.http.declared import InputTensor, OutputTensor
-from server.http.signature import Signature
+from server.http.codec.declared import InputTensor, OutputTensor
+from server.http.codec.signature import Signature
 
 DTYPES = {
     "BOOL": "DT_BOOL", "UINT8": "DT_UINT8", "UINT16": "DT_UINT16", "UINT32": "DT_UINT32", "UINT64": "DT_UINT64",

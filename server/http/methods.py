@@ -13,9 +13,9 @@ from typing import cast
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from server.errors import ServerError
-from server.http.call import without_verb
-from server.http.errors import error_reply
-from server.http.reply import Reply
+from server.http.codec.call import without_verb
+from server.http.codec.errors import error_reply
+from server.http.codec.reply import Reply
 
 PREFLIGHT_S = 600
 """How long a browser may keep the answer to a preflight; Chromium takes at most 7,200."""

@@ -10,10 +10,10 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from model_repo import distribution
+from model_repo.cli import distribution
 from server.http import schemas
+from server.http.response_structs import ErrorBody
 from server.http.schemas import BINARY, Schema
-from server.http.shapes import ErrorBody
 
 ERRORS = {
     400: "The body or a header cannot be read.",

@@ -10,14 +10,14 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from server.errors import MalformedRequest
-from server.http.body import read_body
-from server.http.call import target_in
+from server.http.codec.call import target_in
+from server.http.codec.errors import without_paths
+from server.http.codec.json_arrays import decode
+from server.http.codec.limits import Limits
 from server.http.control import check_token
-from server.http.errors import without_paths
-from server.http.json_arrays import decode
-from server.http.limits import Limits
+from server.http.inference.body import read_body
 from server.http.openapi import error_responses
-from server.http.shapes import IndexItem
+from server.http.response_structs import IndexItem
 
 if TYPE_CHECKING:
     from server.secret import Secret

@@ -8,13 +8,13 @@ from litestar import Request, get
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import HTTPRouteHandler
 
-from server.http.call import target_in
-from server.http.errors import without_paths
+from server.http.codec.call import target_in
+from server.http.codec.errors import without_paths
+from server.http.codec.signature import Signatures
 from server.http.metadata import version_status
 from server.http.metadata_v1 import V1Metadata, v1_metadata
 from server.http.openapi import error_responses
-from server.http.shapes import V1Models, V1Status, VersionStatus
-from server.http.signature import Signatures
+from server.http.response_structs import V1Models, V1Status, VersionStatus
 
 if TYPE_CHECKING:
     from server.serving.manager import Manager

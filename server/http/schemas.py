@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.http.limits import MAX_DIMENSIONS, MAX_TENSORS, MAX_TIMEOUT_S
-from server.http.tensors import DATATYPES
+from server.http.codec.limits import MAX_DIMENSIONS, MAX_TENSORS, MAX_TIMEOUT_S
+from server.http.codec.tensors import DATATYPES
 
 Schema = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from litestar import HttpMethod, route
 from litestar.handlers import HTTPRouteHandler
 
-from server.http.errors import NoSuchPath
+from server.http.codec.errors import NoSuchPath
 
 _PATHS: dict[str, list[str]] = {
     "shared memory is not offered; send tensors in the body": [

@@ -3,8 +3,8 @@
 from server.runtime.datatypes import Array, Feeds
 from server.runtime.ensemble import LoadedEnsemble
 from server.runtime.options import Layout, RuntimeOptions
-from server.runtime.pool import SessionPool
 from server.runtime.prediction import FUSION, MemberFailure, OutputSpec, Prediction
+from server.runtime.sessions.pool import SessionPool
 
 __all__ = [
     "FUSION",

@@ -13,27 +13,31 @@ import numpy as np
 
 from model_repo import Input, IntegrityError, Manifest, Mean, Stacked, Version
 from server.errors import LoadError
-from server.runtime.beside import Beside, SideModels
-from server.runtime.candidates import Candidates
+from server.runtime.answer.outputs import DEFAULT_OUTPUTS
+from server.runtime.answer.shape_limits import ShapeLimits
+from server.runtime.answer.task_steps import output_specs
+from server.runtime.answer.tokenizers import TextError, Tokenizing
+from server.runtime.answer.voters import WITHOUT_IDLE, Panel, idle_members
 from server.runtime.datatypes import Array, Feeds, Floats
-from server.runtime.detecting import Detecting, detector_specs
-from server.runtime.extras import Extras
-from server.runtime.forms import output_specs
-from server.runtime.golden import GoldenRows, read
-from server.runtime.measuring import Choice
-from server.runtime.opening import Opening
-from server.runtime.options import RuntimeOptions
-from server.runtime.outputs import DEFAULT_OUTPUTS
-from server.runtime.panel import WITHOUT_IDLE, Panel, idle_members
-from server.runtime.planning import Planning
-from server.runtime.plans import Closed, Plan, Sequential, Slot
-from server.runtime.pool import SessionPool
+from server.runtime.golden.golden_rows import GoldenRows, read
+from server.runtime.golden.reproduction import Evaluated, compare
+from server.runtime.options import Choice, RuntimeOptions
+from server.runtime.plans.candidates import Candidates
+from server.runtime.plans.choice import Planning
+from server.runtime.plans.opening import Opening
+from server.runtime.plans.plan import (
+    Closed,
+    Plan,
+    Sequential,
+    Slot,
+)
 from server.runtime.prediction import FUSION, VOTERS, Execution, MemberFailure, OutputSpec, Prediction
-from server.runtime.reproduction import Evaluated, compare
-from server.runtime.sessions import Session
-from server.runtime.shape_limits import ShapeLimits
-from server.runtime.signature import Signature, problems
-from server.runtime.tokenizing import TextError, Tokenizing
+from server.runtime.sessions.pool import SessionPool
+from server.runtime.sessions.session import Session
+from server.runtime.sessions.signature import Signature, problems
+from server.runtime.side_model import Beside, SideModels
+from server.runtime.side_models.detectors import Detecting, detector_specs
+from server.runtime.side_models.extras import Extras
 
 
 class LoadedEnsemble:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count, takewhile
 from typing import Literal
 
@@ -23,6 +24,22 @@ class Layout:
     def __str__(self) -> str:
         lanes = f"{self.lanes} lane{'s' if self.lanes > 1 else ''}"
         return lanes if self.threads == 1 else f"{lanes} × {self.threads} threads"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A plan with the figures that chose it; `problems` says why a plan, or a layout, was not among them.
+
+    `seconds` holds the chosen plan's time for batches of 0, 1, 2, … rows. `layout` is what it runs in, `threads`
+    those of each member in order; none where they are the layout's.
+    """
+
+    plan: PlanName
+    report: Mapping[str, Mapping[int, float]]
+    problems: Mapping[str, str]
+    seconds: Sequence[float] = ()
+    layout: Layout = field(default_factory=lambda: Layout(1, 1))
+    threads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

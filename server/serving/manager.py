@@ -12,13 +12,13 @@ from model_repo import Aspired, NotFoundError, Repository, RepositoryError, nami
 from server.errors import LoadError, NotReady, UnknownEnsemble
 from server.metrics import Metrics
 from server.serving.absences import Absences
-from server.serving.index import IndexEntry, entries
 from server.serving.loader import Loader
 from server.serving.readiness import Readiness
 from server.serving.reconciler import Reconciler
+from server.serving.repository_index import IndexEntry, entries
+from server.serving.repository_watch import Source
+from server.serving.route_table import NOTHING
 from server.serving.servable import Servable
-from server.serving.source import Source
-from server.serving.table import NOTHING
 from server.settings import Settings
 
 log = logging.getLogger("tutti.manager")
@@ -68,14 +68,6 @@ class Manager:
     def labels(self, name: str) -> Mapping[str, int]:
         """Labels that serve; raises UnknownEnsemble."""
         return self._known(name).table.labels
-
-    def servables(self) -> list[Servable]:
-        """Everything that serves, by name and version."""
-        return [
-            servable
-            for _, reconciler in sorted(self._reconcilers.items())
-            for servable in reconciler.table.versions.values()
-        ]
 
     def index(self) -> list[IndexEntry]:
         """Every version that is or was to be served, with its state."""

@@ -14,8 +14,15 @@ from server.errors import LoadError
 from server.metrics import Metrics
 from server.runtime import Layout
 from server.serving.loader import Loader
+from server.serving.route_table import (
+    NOTHING,
+    Table,
+    build,
+    candidates,
+    kept_previous,
+    wanted,
+)
 from server.serving.servable import Servable
-from server.serving.table import NOTHING, Table, build, candidates, kept_previous, wanted
 
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
 REMEMBERED_VERSIONS = 16

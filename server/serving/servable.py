@@ -10,14 +10,19 @@ from time import monotonic
 
 from server.metrics import Metrics
 from server.runtime import LoadedEnsemble, Prediction
-from server.runtime.beside import SCORE
 from server.runtime.prediction import VOTERS, Role
-from server.serving.answer import Answer
-from server.serving.batch import Arrays, BatchResult, Entry, Part
-from server.serving.batcher import Batcher, BatcherStatistics
-from server.serving.isolation import compute
-from server.serving.reply import Asked, DirectReply
-from server.serving.stats import ServableStats
+from server.runtime.side_model import SCORE
+from server.serving.batching.answer import Answer
+from server.serving.batching.batch import (
+    Arrays,
+    BatchResult,
+    Entry,
+    Part,
+)
+from server.serving.batching.batcher import Batcher, BatcherStatistics
+from server.serving.batching.isolation import compute
+from server.serving.batching.reply import Asked, DirectReply
+from server.serving.statistics import ServableStats
 
 QUALITY_PERIOD_S = 0.01
 """Agreement and confidence are taken from one batch in this time: at most 100 a second, under 1% of a core."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_repo.cli import main as repo
+from model_repo.cli.repo import main as repo
 from tests.e2e.process import TOKEN, ServerProcess, serving
 from tests.graphs import coded, linear, nan_above, raising_above, softmax_linear
 from tests.repositories import Spec, publish

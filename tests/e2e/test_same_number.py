@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from model_repo import Repository
-from model_repo.routes import promote, set_label
+from model_repo.store.routes import promote, set_label
 from tests.e2e.process import ServerProcess, serving
 from tests.graphs import coded
 from tests.repositories import publish

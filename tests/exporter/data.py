@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from exporter.data.dataset import Dataset, Rows
-from exporter.families.base import Family, Setting, Trained
+from exporter.members.base import Family, Setting, Trained
 from model_repo import Input
 
 

@@ -9,14 +9,23 @@ import torch
 from numpy.typing import NDArray
 
 from exporter.conversion.tree_graph import below
-from exporter.data import Digits, clean
 from exporter.data.dataset import Dataset, Rows
-from exporter.families.base import Family, Setting, Training
-from exporter.families.image import Cnn, Gru, Lstm, Pca, Retrieval, Tree, Vit, Wavelet
-from exporter.inference import Graph
-from exporter.networks.image.haar import Haar
-from exporter.parity import check_parity
-from exporter.sweep import Sweep
+from exporter.gate.inference import Graph
+from exporter.gate.parity import check_parity
+from exporter.gate.sweep import Sweep
+from exporter.images.families import (
+    Cnn,
+    Gru,
+    Lstm,
+    Pca,
+    Retrieval,
+    Tree,
+    Vit,
+    Wavelet,
+)
+from exporter.images.networks.haar import Haar
+from exporter.members.base import Family, Setting, Training
+from exporter.recipe.sources import Digits, clean
 from tests.exporter.data import trained_alone
 
 pytestmark = pytest.mark.timeout(300)  # the first conversion imports torch and its exporter

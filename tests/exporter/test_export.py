@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.cli import main
-from exporter.data import Digits, clean, split
-from exporter.recipe import parse_recipe
-from exporter.refit_cli import main as refit
+from exporter.cli.export import main
+from exporter.cli.refit import main as refit
+from exporter.recipe.recipe import parse_recipe
+from exporter.recipe.sources import Digits, clean, split
 from model_repo import Geometric, Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from exporter import Exporter
 from exporter.fusing.rules import calibrated_stack
 from exporter.fusing.temperature import LARGEST, LEAST, fit_temperature
-from model_repo.manifest import Kind
-from server.runtime.alignment import Alignment
-from tests.runtime.manifests import manifest, member
+from model_repo.format.manifest import Kind
+from server.runtime.answer.alignment import Alignment
+from tests.server.runtime.manifests import manifest, member
 
 CLASSES = ("a", "b", "c")
 SINGLE, DOUBLE = np.finfo(np.float32), np.finfo(np.float64)

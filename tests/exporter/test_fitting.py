@@ -10,16 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from exporter.fusing.conformal import conformal_quantile
-from exporter.fusing.names import RuleName
 from exporter.fusing.rules import fit_rule
 from exporter.fusing.selection import choose
 from exporter.fusing.stacking import CLIP, FusionGraph, fit_stacker
 from exporter.fusing.temperature import fit_temperature
 from exporter.fusing.weights import exponentiated_gradient, greedy_selection, pool_weights, value_weights
-from exporter.metrics import log_loss
-from exporter.objective import MetricName, Objective
+from exporter.recipe.rule_names import RuleName
+from exporter.scoring.metrics import log_loss
+from exporter.scoring.objective import MetricName, Objective
 from model_repo import Stacked
-from server.runtime.calibration import calibrate
+from server.runtime.answer.calibration import calibrate
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -20,14 +20,24 @@ from numpy.typing import NDArray
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.splits import Split, SplitSpec, split
 from exporter.errors import ExportError, ParityError, TrainingError
-from exporter.families.base import NETWORK, Family, Setting, Training
-from exporter.families.image import Pca
-from exporter.jobs import FINAL, Job, Made, run_job
-from exporter.parity import Parity
-from exporter.pool import require_device, run_jobs
+from exporter.gate.parity import Parity
+from exporter.images.families import Pca
+from exporter.members.base import (
+    NETWORK,
+    Family,
+    Setting,
+    Training,
+)
 from exporter.seeds import member_seed
-from exporter.work import WorkFolder
-from model_repo.manifest import Kind
+from exporter.training.finished_jobs import WorkFolder
+from exporter.training.jobs import (
+    FINAL,
+    Job,
+    Made,
+    run_job,
+)
+from exporter.training.process_pool import require_device, run_jobs
+from model_repo.format.manifest import Kind
 from tests import graphs
 from tests.exporter.data import dataset
 
@@ -104,7 +114,7 @@ def test_a_member_whose_graph_lies_is_refused_by_name(data: Dataset, parts: Spli
 
 
 def test_training_that_diverges_is_refused_by_name() -> None:
-    from exporter.data import Digits, clean
+    from exporter.recipe.sources import Digits, clean
 
     digits = clean(Digits().load(None), "error")[0]
     parts = split(digits.rows, SplitSpec(), 0, digits.classes)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Dataset, Rows
 from exporter.errors import ParityError
-from exporter.families.base import NETWORK, TREES, Setting
-from exporter.inference import Graph
-from exporter.networks.torch_member import TorchMember
-from exporter.parity import Answer, check_parity
-from exporter.sweep import BATCH_ROWS, Sweep
+from exporter.gate.inference import Graph
+from exporter.gate.parity import Answer, check_parity
+from exporter.gate.sweep import BATCH_ROWS, Sweep
+from exporter.members.base import NETWORK, TREES, Setting
+from exporter.members.torch_member import TorchMember
 from model_repo import Input
 from tests import graphs
 

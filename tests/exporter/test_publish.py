@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.publish_cli import main
+from exporter.cli.publish import main
 from model_repo import Repository, Weighted
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests import graphs

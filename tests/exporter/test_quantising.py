@@ -14,13 +14,18 @@ from onnx import TensorProto, helper, numpy_helper
 from exporter.conversion.int8 import int8
 from exporter.data.dataset import Dataset, Rows
 from exporter.errors import ConversionError
-from exporter.families.image import Cnn
 from exporter.fusing.ledger import ledger_of
-from exporter.inference import Graph
-from exporter.jobs import FINAL, Job, Made
-from exporter.objective import Objective
-from exporter.parity import Parity
-from exporter.quantising import Decision, _objections, decide, quantised
+from exporter.fusing.quantising import (
+    Decision,
+    _objections,
+    decide,
+    quantised,
+)
+from exporter.gate.inference import Graph
+from exporter.gate.parity import Parity
+from exporter.images.families import Cnn
+from exporter.scoring.objective import Objective
+from exporter.training.jobs import FINAL, Job, Made
 from model_repo import Input
 from tests import graphs
 

@@ -9,11 +9,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from exporter.catalogue import find_recipe, shipped
-from exporter.cli import main
+from exporter.cli.export import main
 from exporter.errors import RecipeError
-from exporter.families.image import Cnn, Gru, Tree
-from exporter.recipe import converted, merged, overridden, parse_recipe, read_recipe
+from exporter.images.families import Cnn, Gru, Tree
+from exporter.recipe.catalogue import find_recipe, shipped
+from exporter.recipe.recipe import (
+    converted,
+    merged,
+    overridden,
+    parse_recipe,
+    read_recipe,
+)
 
 SMALL = b"""
 name = "small"
@@ -170,7 +176,7 @@ def test_merging_changes_neither_side() -> None:
 
 def test_the_list_names_members_and_families_without_training_libraries() -> None:
     code = (
-        "import sys; from exporter.cli import main; code = main(['--list', '--json']); "
+        "import sys; from exporter.cli.export import main; code = main(['--list', '--json']); "
         "bad = {'torch', 'sklearn', 'scipy', 'lightgbm', 'matplotlib'} & set(sys.modules); "
         "sys.exit(f'imported {bad}' if bad else code)"
     )
@@ -189,7 +195,7 @@ def test_the_list_names_members_and_families_without_training_libraries() -> Non
 
 def test_a_missing_training_library_is_named_with_its_extra(tmp_path: Path) -> None:
     code = (
-        "import sys; sys.modules['sklearn'] = None; from exporter.cli import main; "
+        "import sys; sys.modules['sklearn'] = None; from exporter.cli.export import main; "
         f"sys.exit(main(['digits', '--repository', {str(tmp_path)!r}]))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

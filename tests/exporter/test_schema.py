@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from exporter.catalogue import shipped
-from exporter.cli import main
-from exporter.schema import recipe_schema
+from exporter.cli.export import main
+from exporter.recipe.catalogue import shipped
+from exporter.recipe.schema import recipe_schema
 
 RECIPE: dict[str, Any] = {
     "name": "small",

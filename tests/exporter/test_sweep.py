@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Dataset, Rows, TokenizerFile
 from exporter.errors import ParityError
-from exporter.families.base import NETWORK
-from exporter.inference import Graph
-from exporter.parity import check_parity
-from exporter.sweep import MOST_OTHER, Sweep
+from exporter.gate.inference import Graph
+from exporter.gate.parity import check_parity
+from exporter.gate.sweep import MOST_OTHER, Sweep
+from exporter.members.base import NETWORK
 from model_repo import Input, TextInput, Tokenizer
 
 pytestmark = pytest.mark.timeout(300)  # the first conversion imports torch and its exporter

@@ -12,8 +12,8 @@ import pytest
 from exporter.data.dataset import Rows
 from exporter.detectors import DETECTORS
 from exporter.errors import TrainingError
-from exporter.families import FAMILIES
-from exporter.families.base import Family, Setting, trainer_of
+from exporter.members.base import Family, Setting, trainer_of
+from exporter.recipe.families import FAMILIES
 from tests.exporter.data import dataset
 
 REGISTERED = sorted(
@@ -29,11 +29,11 @@ class Elsewhere(Family, frozen=True, kw_only=True, tag="elsewhere-for-tests"):
 
 
 class NoModule(Elsewhere, frozen=True, kw_only=True, tag="no-module-for-tests"):
-    trainer: ClassVar[str] = "exporter.networks.series.none:train_none"
+    trainer: ClassVar[str] = "exporter.series.networks.none:train_none"
 
 
 class NoFunction(Elsewhere, frozen=True, kw_only=True, tag="no-function-for-tests"):
-    trainer: ClassVar[str] = "exporter.networks.series:train_none"
+    trainer: ClassVar[str] = "exporter.series.networks:train_none"
 
 
 class NoEntry(Elsewhere, frozen=True, kw_only=True, tag="no-entry-for-tests"):
@@ -69,7 +69,7 @@ def test_every_family_s_entry_is_a_function_of_spec_rows_and_setting(family: typ
 
 def test_specs_import_no_training_library() -> None:
     code = (
-        "import sys; import exporter.families, exporter.detectors; "
+        "import sys; import exporter.recipe.families, exporter.detectors; "
         "bad = {'torch', 'sklearn', 'scipy', 'lightgbm'} & set(sys.modules); "
         "sys.exit(f'imported {bad}' if bad else 0)"
     )

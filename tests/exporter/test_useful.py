@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from exporter import Exporter
-from exporter.fusing.names import RuleName
+from exporter.assembling.useful import Published, published, smallest
+from exporter.cli.refit import main as refit
 from exporter.fusing.selection import fit_fusion
-from exporter.objective import Objective
-from exporter.recipe import FusionSpec, Head
-from exporter.refit_cli import main as refit
-from exporter.subsets import Subsets
-from exporter.useful import Published, published, smallest
+from exporter.fusing.subsets import Subsets
+from exporter.recipe.recipe import FusionSpec, Head
+from exporter.recipe.rule_names import RuleName
+from exporter.scoring.objective import Objective
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests.exporter.api.samples import CLASSES, W, member, noisy, rows

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtest.outcome import Outcome
-from loadtest.record import Record, Sample
-from loadtest.report import Report
+from loadtest.load.outcome import Outcome
+from loadtest.load.record import Record, Sample
+from loadtest.reporting.report import Report
 
 
 def sample(*rows: Sequence[float], origin: float = 0.0) -> Sample:

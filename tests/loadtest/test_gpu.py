@@ -15,8 +15,8 @@ from loadtest.accelerators.text import Sitting
 from loadtest.accelerators.versions import Versions, published
 from loadtest.accelerators.ways import require, ways
 from loadtest.gpu import main
-from server.runtime import buckets
 from server.runtime.datatypes import Array
+from server.runtime.sessions import batch_buckets as buckets
 
 SHORT = ["--provider", "cpu", "--ensemble", "tiny", "--seconds", "0.01"]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.latency import latency_of_seconds
+from loadtest.reporting.latency import latency_of_seconds
 
 
 def test_quantiles_of_known_latencies() -> None:

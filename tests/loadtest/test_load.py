@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from loadtest import Options, Report, Run, TargetError, build, plan, run
-from loadtest.outcome import Outcome
+from loadtest.load.outcome import Outcome
 from tests.loadtest.samples import of_the_server
 from tests.loadtest.scripted_server import Answer, Request, Script, ScriptedServer
 

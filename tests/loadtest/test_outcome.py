@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.outcome import Outcome, explain, judge
-from loadtest.wire import Reply
+from loadtest.load.outcome import Outcome, explain, judge
+from loadtest.load.wire import Reply
 from tests.loadtest.scripted_server import Answer
 
 

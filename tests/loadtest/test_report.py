@@ -12,12 +12,12 @@ from matplotlib.collections import LineCollection
 from PIL import Image
 
 from loadtest import Options, Report, Run, build, plan
-from loadtest.outcome import Outcome
-from loadtest.picture import draw, figure_of
-from loadtest.record import Record, Sample
-from loadtest.runner import Span
-from loadtest.swaps import Published
-from loadtest.text import as_text
+from loadtest.load.outcome import Outcome
+from loadtest.load.record import Record, Sample
+from loadtest.load.runner import Span
+from loadtest.reporting.picture import draw, figure_of
+from loadtest.reporting.text import as_text
+from loadtest.swaps.swaps import Published
 from tests.loadtest.samples import sample
 
 REFUSED = float(Outcome.REFUSED)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadtest.outcome import Outcome
-from loadtest.swap_report import regressions, report_swaps
-from loadtest.swaps import Published
+from loadtest.load.outcome import Outcome
+from loadtest.reporting.swap_report import regressions, report_swaps
+from loadtest.swaps.swaps import Published
 from tests.loadtest.samples import sample
 
 MS = 1e-3

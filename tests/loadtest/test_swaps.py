@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadtest import Options, Report, SwapError, build, plan, run
-from loadtest.republish import republish
+from loadtest.swaps.republish import republish
 from model_repo import FORMAT, Golden, Input, Manifest, Mean, Member, NotFoundError, Repository, promote
 from tests.loadtest.samples import of_the_server
 from tests.loadtest.scripted_server import Answer, Request, Script, ScriptedServer

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_repo import IntegrityError, Repository, RepositoryError, UnsafePathError
-from model_repo.paths import open_file
+from model_repo.format.paths import open_file
 from tests.model_repo.attacks import ATTACKS, CNN, MANIFEST, Attack
 from tests.model_repo.samples import published
 

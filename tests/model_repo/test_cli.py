@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from model_repo import ImageInput, Input, Provider, Repository, Weighted
-from model_repo.cli import main
-from model_repo.manifest import Execution
-from model_repo.tables import size
+from model_repo.cli.repo import main
+from model_repo.cli.tables import size
+from model_repo.format.manifest import Execution
 from tests.model_repo.samples import publish, published, tree
 
 PROJECT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model_repo.command_line import Parser
+from model_repo.cli.command_line import Parser
 from model_repo.wording import did_you_mean
 
 

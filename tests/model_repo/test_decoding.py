@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from model_repo import ManifestError, decode, encode
-from model_repo.decoding import MAX_MANIFEST_BYTES
+from model_repo.format.decoding import MAX_MANIFEST_BYTES
 from tests.model_repo.samples import manifest
 
 SUBJECT = "ensemble.json of digits/3"

@@ -10,9 +10,15 @@ import msgspec
 import pytest
 
 from model_repo import Batching, Canary, Conformal, Execution, File, Golden, Manifest, Member, Provider, Routes, decode
-from model_repo.decoding import MAX_MANIFEST_BYTES
-from model_repo.input_rules import MAX_DIMENSIONS, MAX_INPUTS, MAX_ROW_TOKENS, MAX_TOKENIZER_BYTES, MAX_TOKENIZERS
-from model_repo.manifest import (
+from model_repo.format.decoding import MAX_MANIFEST_BYTES
+from model_repo.format.input_rules import (
+    MAX_DIMENSIONS,
+    MAX_INPUTS,
+    MAX_ROW_TOKENS,
+    MAX_TOKENIZER_BYTES,
+    MAX_TOKENIZERS,
+)
+from model_repo.format.manifest import (
     FORMAT,
     Detector,
     Extra,
@@ -24,13 +30,19 @@ from model_repo.manifest import (
     TextInput,
     Tokenizer,
 )
-from model_repo.paths import MAX_COMPONENT_BYTES, MAX_PATH_BYTES
-from model_repo.routes import MAX_HISTORY
-from model_repo.routes_file import MAX_ROUTES_BYTES
-from model_repo.rules import MAX_CLASS_CHARS, MAX_CLASSES, MAX_FILES, MAX_MEMBERS, RULES
-from model_repo.side_rules import MAX_DETECTORS, MAX_EXTRAS, MAX_QUANTILES
-from model_repo.verify import MAX_ENTRIES
-from model_repo.wiring import MAX_PROVIDERS
+from model_repo.format.model_rules import MAX_PROVIDERS
+from model_repo.format.paths import MAX_COMPONENT_BYTES, MAX_PATH_BYTES
+from model_repo.format.rules import (
+    MAX_CLASS_CHARS,
+    MAX_CLASSES,
+    MAX_FILES,
+    MAX_MEMBERS,
+    RULES,
+)
+from model_repo.format.side_rules import MAX_DETECTORS, MAX_EXTRAS, MAX_QUANTILES
+from model_repo.store.routes import MAX_HISTORY
+from model_repo.store.routes_file import MAX_ROUTES_BYTES
+from model_repo.store.verify import MAX_ENTRIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
 STRUCTS: list[type[msgspec.Struct]] = [

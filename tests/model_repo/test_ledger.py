@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from model_repo import IntegrityError, LedgerFile, Manifest, Repository, Staging
-from model_repo.verify import verify
+from model_repo.store.verify import verify
 from tests.model_repo.samples import manifest
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from model_repo.owner import STALE_AFTER_S, is_abandoned, owned_name
+from model_repo.store.owner import STALE_AFTER_S, is_abandoned, owned_name
 from tests.model_repo.samples import manifest, publish, published
 from tests.model_repo.test_staging import staged
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_removed_is_logged_and_harms_no_publish(
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("model_repo.owner.shutil.rmtree", refuse)
+    monkeypatch.setattr("model_repo.store.owner.shutil.rmtree", refuse)
     with caplog.at_level(logging.WARNING):
         assert repository.collect("digits") == []
     assert re.search(rf"{re.escape(left.name)}: left behind and cannot be removed: Permission denied", caplog.text)

@@ -36,9 +36,9 @@ from model_repo import (
     manifest_files,
     problems,
 )
-from model_repo.manifest import Datatype, Task
-from model_repo.routes import decode_routes, encode_routes
-from model_repo.rules import CALIBRATED, CLASSLESS
+from model_repo.format.manifest import Datatype, Task
+from model_repo.format.rules import CALIBRATED, CLASSLESS
+from model_repo.store.routes import decode_routes, encode_routes
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)

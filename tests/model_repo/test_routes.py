@@ -20,7 +20,7 @@ from model_repo import (
     set_shadow,
     unpin,
 )
-from model_repo.routes import MAX_HISTORY, decode_routes, protected
+from model_repo.store.routes import MAX_HISTORY, decode_routes, protected
 
 VERSIONS = [1, 2, 3]
 

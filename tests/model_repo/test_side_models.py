@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from model_repo import Detector, Extra, File, Golden, Repository, decode, encode, manifest_files, problems
-from model_repo.display import version_text
-from model_repo.summary import show_version
+from model_repo.cli.display import version_text
+from model_repo.cli.summary import show_version
 from tests.model_repo.samples import NOTHING, manifest, member
 
 

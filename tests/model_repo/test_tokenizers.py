@@ -24,7 +24,7 @@ from model_repo import (
     manifest_files,
     problems,
 )
-from model_repo.input_rules import MAX_TOKENIZER_BYTES
+from model_repo.format.input_rules import MAX_TOKENIZER_BYTES
 from tests.model_repo.samples import FOREST, manifest, member
 
 TEXT = Input(name="text", datatype="BYTES", shape=(-1,))

@@ -60,7 +60,7 @@ def test_a_link_is_an_unsafe_path_even_when_its_target_has_the_right_bytes(tmp_p
 
 
 def test_a_folder_of_countless_files_is_not_listed_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_repo.verify.MAX_ENTRIES", 50)
+    monkeypatch.setattr("model_repo.store.verify.MAX_ENTRIES", 50)
     repository = published(tmp_path)
     folder = tmp_path / "digits" / "1"
     for number in range(50):

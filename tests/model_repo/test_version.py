@@ -33,7 +33,7 @@ def refusal(version: Version, file: str = FILE) -> str:
     with pytest.raises(IntegrityError) as checked:
         version.check(file)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model_repo.version.BUFFER_FROM_BYTES", 1)
+        patch.setattr("model_repo.store.version.BUFFER_FROM_BYTES", 1)
         with pytest.raises(IntegrityError) as buffered:
             version.buffer(file)
     assert str(read.value) == str(checked.value) == str(buffered.value)
@@ -49,7 +49,7 @@ def test_every_file_reads_as_it_was_published(version: Version) -> None:
 
 def test_a_large_file_reads_into_memory_of_its_own(version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
     assert version.buffer(FILE) == CNN
-    monkeypatch.setattr("model_repo.version.BUFFER_FROM_BYTES", 1)
+    monkeypatch.setattr("model_repo.store.version.BUFFER_FROM_BYTES", 1)
     buffer = version.buffer(FILE)
     assert isinstance(buffer, memoryview)
     assert (buffer.tobytes(), buffer.readonly) == (CNN, True)

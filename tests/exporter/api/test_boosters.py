@@ -13,8 +13,8 @@ import xgboost
 from onnx import helper
 
 from exporter import Exporter
-from exporter.brought.estimator import from_estimator
 from exporter.errors import ConversionError, ParityError
+from exporter.foreign.objects.estimator import from_estimator
 from model_repo import Input
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests.exporter.api.samples import CLASSES, W, rows

@@ -18,8 +18,8 @@ from exporter.fusing.labels import (
     true_shares,
 )
 from exporter.fusing.weights import mixture_weights
-from exporter.metrics import f1, label_losses
 from exporter.refitting.refit import Wanted, refit
+from exporter.scoring.metrics import f1, label_losses
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests import graphs

@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from xgboost import XGBRegressor
 
 from exporter import Exporter
-from exporter.brought.member import Said
 from exporter.errors import BundleError, DataError, ExportError
+from exporter.foreign.objects.member import Said
 from exporter.refitting.newcomers import Newcomer
 from exporter.refitting.refit import Wanted, refit
 from model_repo import Repository

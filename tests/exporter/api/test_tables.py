@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from exporter import Exporter
-from exporter.brought.columns import Columns
-from exporter.brought.rows import rows_of
-from exporter.brought.tables import legal_names, text_or_numbers
 from exporter.errors import BundleError, DataError
+from exporter.foreign.objects.columns import Columns
+from exporter.foreign.objects.rows import rows_of
+from exporter.foreign.objects.tables import legal_names, text_or_numbers
 from model_repo import Input
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.splits import SplitSpec, split
-from exporter.data.table import CATEGORIES, WORDS
 from exporter.detectors import DETECTORS
 from exporter.detectors.autoencoder import Autoencoder
 from exporter.detectors.foreign import auroc
@@ -18,9 +17,10 @@ from exporter.detectors.isolation_forest import IsolationForest
 from exporter.detectors.kmeans import KMeans
 from exporter.detectors.spec import DetectorFamily
 from exporter.errors import TrainingError
-from exporter.families.base import Setting, Training
-from exporter.inference import Graph
-from exporter.jobs import FINAL, Job, run_job
+from exporter.gate.inference import Graph
+from exporter.members.base import Setting, Training
+from exporter.tables.source import CATEGORIES, WORDS
+from exporter.training.jobs import FINAL, Job, run_job
 from model_repo import Input
 
 RNG = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def test_a_detector_finds_points_beside_the_plane_stranger(tag: str) -> None:
 def test_the_forest_s_graph_gives_scikit_learn_s_own_scores() -> None:
     from sklearn.ensemble import IsolationForest as Forest
 
-    from exporter.networks.detectors.isolation_graph import isolation_graph
+    from exporter.detectors.networks.isolation_graph import isolation_graph
 
     x = RNG.normal(size=(300, 4)).astype(np.float32)
     forest = Forest(n_estimators=20, max_samples=64, random_state=0, max_features=3).fit(x)
@@ -73,7 +73,7 @@ def test_the_forest_s_graph_gives_scikit_learn_s_own_scores() -> None:
 
 
 def test_pixels_are_scaled_by_their_range_and_wide_rows_keep_what_lies_beside_the_components() -> None:
-    from exporter.networks.detectors.components import Components
+    from exporter.detectors.networks.components import Components
 
     images = RNG.integers(0, 17, (40, 4, 4)).astype(np.uint8)
     entry = Input(name="image", datatype="UINT8", shape=(-1, 4, 4))

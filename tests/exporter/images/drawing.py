@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Dataset
-from exporter.data.images import Bytes, Shelf, dataset_of
+from exporter.images.rows import Bytes, Shelf, dataset_of
 
 CLASSES = ("across", "down", "square")
 

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from exporter.data.images import Bytes
+from exporter.images.rows import Bytes
 
 
 def photographs(rows: int, seed: int = 0) -> tuple[Bytes, list[int]]:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.data import Cifar10, Dataset
-from exporter.data.cifar_files import CLASSES
 from exporter.data.dataset import FREE, TEST
 from exporter.errors import DataError
+from exporter.images.cifar_files import CLASSES
+from exporter.recipe.sources import Cifar10, Dataset
 from tests.exporter.images.files import binary_batch, photographs, python2_batch
 
 ROWS = 20

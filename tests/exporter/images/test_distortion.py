@@ -7,8 +7,8 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from exporter.distortion import channels_last, distorted
-from exporter.families.base import Augmentation
+from exporter.members.base import Augmentation
+from exporter.members.distortion import channels_last, distorted
 
 STILL = Augmentation(degrees=0.0, scale=0.0, shift_px=0.0, shear=0.0)
 LAYOUTS = {"grey": (4, 10, 12), "planes": (4, 3, 10, 12), "pixels": (4, 10, 12, 3)}

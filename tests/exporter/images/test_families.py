@@ -6,14 +6,32 @@ import onnx
 import pytest
 from msgspec.structs import replace
 
-from exporter.data import Dataset, Split, SplitSpec, split
 from exporter.errors import TrainingError
-from exporter.families.base import Augmentation, Family, Training
-from exporter.families.image import Cnn, Linear, Pca, Retrieval, Tree, Vit, Wavelet
-from exporter.families.image.wavelet import Boosting
-from exporter.inference import Graph
-from exporter.jobs import FINAL, Job, Made, run_job
+from exporter.gate.inference import Graph
+from exporter.images.families import (
+    Cnn,
+    Linear,
+    Pca,
+    Retrieval,
+    Tree,
+    Vit,
+    Wavelet,
+)
+from exporter.images.families.wavelet import Boosting
+from exporter.members.base import Augmentation, Family, Training
+from exporter.recipe.sources import (
+    Dataset,
+    Split,
+    SplitSpec,
+    split,
+)
 from exporter.threads import one_thread
+from exporter.training.jobs import (
+    FINAL,
+    Job,
+    Made,
+    run_job,
+)
 from tests.exporter.images.drawing import dataset
 
 pytestmark = pytest.mark.timeout(300)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.cli import main
-from exporter.data import ImageFolder
-from exporter.data.images import decoded
+from exporter.cli.export import main
 from exporter.errors import DataError
+from exporter.images.rows import decoded
+from exporter.recipe.sources import ImageFolder
 from model_repo import ImageInput, Repository
-from server.http.images import row_of
-from server.http.tensors import DATATYPES
+from server.http.codec.images import row_of
+from server.http.codec.tensors import DATATYPES
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests.exporter.images.drawing import CLASSES, drawn
 

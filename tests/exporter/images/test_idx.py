@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.data import Idx
 from exporter.errors import DataError
+from exporter.recipe.sources import Idx
 from tests.exporter.images.files import idx
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 9, 7), dtype=np.uint8)

@@ -8,12 +8,12 @@ import pywt
 import torch
 
 from exporter.data.dataset import Rows
-from exporter.networks.image.components import principal_components
-from exporter.networks.image.energies import HaarEnergies
-from exporter.networks.image.patches import PatchResponses, patch_bank
-from exporter.networks.image.pixels import Frame, Pixels
-from exporter.networks.image.retrieval import NeighbourIndex
-from exporter.networks.image.whitening import WhitenedPatches, patch_filters
+from exporter.images.networks.components import principal_components
+from exporter.images.networks.energies import HaarEnergies
+from exporter.images.networks.patches import PatchResponses, patch_bank
+from exporter.images.networks.pixels import Frame, Pixels
+from exporter.images.networks.retrieval import NeighbourIndex
+from exporter.images.networks.whitening import WhitenedPatches, patch_filters
 from tests.exporter.images.drawing import drawn
 
 

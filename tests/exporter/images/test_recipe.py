@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.catalogue import find_recipe
-from exporter.data import Cifar10, ImageFolder
-from exporter.recipe import PRESETS, read_recipe
+from exporter.recipe.catalogue import find_recipe
+from exporter.recipe.recipe import PRESETS, read_recipe
+from exporter.recipe.sources import Cifar10, ImageFolder
 
 
 @pytest.mark.parametrize("preset", PRESETS)

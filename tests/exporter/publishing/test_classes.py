@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.arguments import UsageError
-from exporter.publishing.classes import read_classes
+from exporter.cli.arguments import UsageError
+from exporter.cli.class_names import read_classes
 
 
 @pytest.mark.parametrize(

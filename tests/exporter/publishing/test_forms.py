@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from exporter.publish_cli import main
+from exporter.cli.publish import main
 from model_repo import Concatenate, Manifest, Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests import graphs

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from exporter.publishing.inputs import legal
+from exporter.foreign.inputs.inputs import legal
 from model_repo import Manifest, Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests.exporter.publishing.foreign import publish, softmax

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from onnx import helper
 
-from exporter.inspect_cli import main
-from exporter.publish_cli import main as publish
+from exporter.cli.inspect import main
+from exporter.cli.publish import main as publish
 from tests import graphs
 from tests.exporter.publishing.foreign import W, floats, linear_classifier, scored
 from tutti import COMMANDS
@@ -99,4 +99,4 @@ def test_two_files_of_one_name_are_two_members(files: Path, capsys: pytest.Captu
 
 
 def test_the_command_is_registered() -> None:
-    assert COMMANDS["inspect"][0] == "exporter.inspect_cli"
+    assert COMMANDS["inspect"][0] == "exporter.cli.inspect"

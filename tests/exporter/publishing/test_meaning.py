@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from exporter.publishing.meaning import Seen
+from exporter.foreign.meaning import Seen
 from model_repo import Manifest, Repository
 from tests.exporter.publishing.foreign import W, answers, built, floats, publish, rows, scored, sigmoid, softmax
 

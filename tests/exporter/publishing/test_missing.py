@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from exporter.publish_cli import main
-from exporter.publishing import missing as gaps
-from exporter.publishing.answers import Given
-from exporter.publishing.missing import has_a_way
-from exporter.publishing.model_file import ModelFile
+from exporter.cli.publish import main
+from exporter.foreign import missing as gaps
+from exporter.foreign.answers import Given
+from exporter.foreign.missing import has_a_way
+from exporter.foreign.model_file import ModelFile
 from model_repo import Input, Repository
-from server.runtime.external import parse
+from server.runtime.sessions.external_weights import parse
 from tests import graphs
 from tests.e2e.process import serving
 

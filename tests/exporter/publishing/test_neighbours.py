@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, load_from_string
 
-from exporter.publishing.neighbours import apart, in_8_bits
-from exporter.publishing.tolerance import Tolerance
+from exporter.foreign.neighbours import apart, in_8_bits
+from exporter.foreign.tolerance import Tolerance
 from model_repo import Manifest, Repository
 from tests.exporter.publishing.foreign import W, answers, built, floats, publish, rows, scored
 

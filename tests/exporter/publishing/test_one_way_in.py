@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from exporter.brought.member import Brought, Said, Wiring, from_file
 from exporter.errors import BundleError
+from exporter.foreign.objects.member import (
+    Brought,
+    Said,
+    Wiring,
+    from_file,
+)
 from model_repo import Input
 from tests.exporter.publishing import foreign
 from tests.exporter.publishing.foreign import FEATURES, W, floats, linear_classifier, rows, scored, sigmoid, softmax

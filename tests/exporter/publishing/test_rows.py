@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from exporter.publishing.rows import MOST_VALUES, drawn
+from exporter.foreign.inputs.rows import MOST_VALUES, drawn
 from model_repo import Input, Repository
 from tests.exporter.publishing.foreign import publish
 from tests.exporter.publishing.test_inputs import made

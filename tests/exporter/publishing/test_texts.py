@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from exporter.publish_cli import main
+from exporter.cli.publish import main
 from model_repo import Manifest, Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.runtime.datatypes import Array

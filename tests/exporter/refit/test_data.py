@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.cli import main as export
-from exporter.refit_cli import main as refit
+from exporter.cli.export import main as export
+from exporter.cli.refit import main as refit
 from model_repo import Repository
 
 RECIPE = """

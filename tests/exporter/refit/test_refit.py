@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from exporter import Exporter
-from exporter.refit_cli import main
+from exporter.cli.refit import main
 from model_repo import Manifest, Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests.exporter.api.samples import CLASSES, W, member, noisy, rows

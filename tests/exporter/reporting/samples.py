@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.fusing.ledger import Ledger
-from model_repo.manifest import Kind
-from server.runtime.calibration import calibrate
+from model_repo.format.manifest import Kind
+from server.runtime.answer.calibration import calibrate
 
 Floats = NDArray[np.float64]
 

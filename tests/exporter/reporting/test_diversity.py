@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from exporter.comparison import Trial, compare, subsets_of
+from exporter.assembling.comparison import Trial, compare, subsets_of
+from exporter.fusing.pareto import Candidate, forward_selection, marked
 from exporter.fusing.rules import calibrated_stack
 from exporter.fusing.selection import fit_fusion
-from exporter.objective import Objective
+from exporter.fusing.subsets import drawn
 from exporter.reporting.diversity import contributions, correlations, diversity
-from exporter.reporting.pareto import Candidate, forward_selection, marked
-from exporter.subsets import drawn
+from exporter.scoring.objective import Objective
 from tests.exporter.reporting.samples import classified, ledger
 
 LOG_LOSS = Objective("log_loss")

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.metrics import calibration_error
-from exporter.objective import Objective
+from exporter.fusing.pareto import Candidate, marked
 from exporter.reporting.confusion import MOST_CLASSES, confusion, confusion_png, top_confusions
 from exporter.reporting.diversity import diversity
 from exporter.reporting.front import front_png
 from exporter.reporting.heatmap import diversity_png
-from exporter.reporting.pareto import Candidate, marked
 from exporter.reporting.reliability import bins, reliability_png
 from exporter.reporting.residuals import residuals_png
+from exporter.scoring.metrics import calibration_error
+from exporter.scoring.objective import Objective
 from tests.exporter.reporting.samples import classified
 
 

@@ -8,15 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.cli import main
+from exporter.cli.export import main
 from exporter.data.dataset import FREE, TEST, Dataset
-from exporter.data.series import WINDOW, Series
 from exporter.errors import TrainingError
-from exporter.families.base import Setting, Training
-from exporter.families.series import Cnn, Gru, Linear, Tree
-from exporter.inference import Graph
-from exporter.parity import check_parity
-from exporter.sweep import Sweep
+from exporter.gate.inference import Graph
+from exporter.gate.parity import check_parity
+from exporter.gate.sweep import Sweep
+from exporter.members.base import Setting, Training
+from exporter.series.families import (
+    Cnn,
+    Gru,
+    Linear,
+    Tree,
+)
+from exporter.series.source import WINDOW, Series
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from tests.exporter.data import trained_alone

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exporter.data import SplitSpec, clean, split
 from exporter.data.dataset import FREE, FUSION, TEST
-from exporter.data.series import PREDICTED, WINDOW, Series
 from exporter.errors import DataError
+from exporter.recipe.sources import SplitSpec, clean, split
+from exporter.series.source import PREDICTED, WINDOW, Series
 from tests.exporter.series.samples import hours
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.catalogue import entries
 from exporter.errors import RecipeError
-from exporter.options import Options
 from exporter.pipeline import Exported, export
-from exporter.recipe import parse_recipe
+from exporter.recipe.catalogue import entries
+from exporter.recipe.options import Options
+from exporter.recipe.recipe import parse_recipe
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 
 pytestmark = pytest.mark.timeout(300)

@@ -15,12 +15,23 @@ from sklearn.datasets import load_digits
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.splits import Split, SplitSpec, split
 from exporter.errors import ConversionError
-from exporter.families.base import Family, Group, Setting, Training, names_of
-from exporter.families.groups import BatchEnsemble, DeepEnsemble, MultiHead
-from exporter.inference import Graph
-from exporter.jobs import FINAL, Job, Made, run_job
-from exporter.networks.groups.stacked import networks_of
-from exporter.work import WorkFolder
+from exporter.gate.inference import Graph
+from exporter.images.families.groups import BatchEnsemble, DeepEnsemble, MultiHead
+from exporter.images.networks.groups.stacked import networks_of
+from exporter.members.base import (
+    Family,
+    Group,
+    Setting,
+    Training,
+    names_of,
+)
+from exporter.training.finished_jobs import WorkFolder
+from exporter.training.jobs import (
+    FINAL,
+    Job,
+    Made,
+    run_job,
+)
 from model_repo import Input
 
 QUICK = Training(epochs=1, batch_rows=32)
@@ -109,7 +120,7 @@ def test_a_member_alone_keeps_its_name(made: dict[str, Made]) -> None:
 def test_rows_are_thawed_where_one_size_hangs_on_them_and_refused_where_two_do() -> None:
     from onnx import helper, numpy_helper
 
-    from exporter.conversion.thaw import MARKED_ROWS, thaw
+    from exporter.conversion.dynamic_rows import MARKED_ROWS, thaw
 
     def model(shape: list[int]) -> onnx.ModelProto:
         node = helper.make_node("Reshape", ["x", "shape"], ["y"])

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.data import Dataset, Rows, clean, split
 from exporter.data.splits import SplitSpec
-from exporter.data.text import Texts
-from exporter.data.vocabulary import TokenizerSpec, Windows
-from exporter.families.base import Setting
+from exporter.members.base import Setting
+from exporter.recipe.sources import (
+    Dataset,
+    Rows,
+    clean,
+    split,
+)
+from exporter.text.source import Texts
+from exporter.text.vocabulary import TokenizerSpec, Windows
 from tests.exporter.text.samples import english, write_csv
 
 TOKENS = TokenizerSpec(vocabulary=150, max_tokens=16)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.cli import main
+from exporter.cli.export import main
 from model_repo import Repository, Version
 from tests.e2e.process import ServerProcess, serving
 from tests.exporter.text.samples import chinese, english, write_csv

@@ -10,16 +10,24 @@ import torch
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from exporter.errors import TrainingError
-from exporter.families import FAMILIES
-from exporter.families.base import Family
-from exporter.families.text import Bert, Cnn, Gpt, Gru, Linear, Lstm, Recursive
-from exporter.families.text.training import TextTraining
-from exporter.inference import Graph
-from exporter.networks.text.bag import Features
-from exporter.networks.text.fitting import batches, dropped, trimmed
-from exporter.networks.text.linear import counted, inverse_frequencies, weighted
-from exporter.parity import check_parity
-from exporter.sweep import Sweep
+from exporter.gate.inference import Graph
+from exporter.gate.parity import check_parity
+from exporter.gate.sweep import Sweep
+from exporter.members.base import Family
+from exporter.recipe.families import FAMILIES
+from exporter.text.families import (
+    Bert,
+    Cnn,
+    Gpt,
+    Gru,
+    Linear,
+    Lstm,
+    Recursive,
+)
+from exporter.text.families.training import TextTraining
+from exporter.text.networks.bag import Features
+from exporter.text.networks.fitting import batches, dropped, trimmed
+from exporter.text.networks.linear import counted, inverse_frequencies, weighted
 from tests.exporter.data import trained_alone
 from tests.exporter.text.data import Prepared, prepared
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from exporter.networks.text.bag import BagNetwork, Features
-from exporter.networks.text.classifier import Classifier, Encoder
-from exporter.networks.text.convolution import ConvolutionEncoder
-from exporter.networks.text.masked import max_of, mean_of, reversed_ids
-from exporter.networks.text.recurrent import RecurrentEncoder
-from exporter.networks.text.recursive import RecursiveEncoder
-from exporter.networks.text.transformer import TransformerEncoder
+from exporter.text.networks.bag import BagNetwork, Features
+from exporter.text.networks.classifier import Classifier, Encoder
+from exporter.text.networks.convolution import ConvolutionEncoder
+from exporter.text.networks.masked import max_of, mean_of, reversed_ids
+from exporter.text.networks.recurrent import RecurrentEncoder
+from exporter.text.networks.recursive import RecursiveEncoder
+from exporter.text.networks.transformer import TransformerEncoder
 
 VOCABULARY, LONGEST, OVERLAP = 40, 16, 3
 

@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from exporter.data.dataset import FREE, FUSION, TEST
-from exporter.data.text import AgNews, Imdb, Sst2, Texts
 from exporter.errors import DataError
+from exporter.text.source import (
+    AgNews,
+    Imdb,
+    Sst2,
+    Texts,
+)
 from tests.exporter.text.samples import Labelled, chinese, english, write_csv, write_folders, write_jsonl, write_tsv
 
 FORMS: list[tuple[str, Callable[[Path, Sequence[Labelled]], None]]] = [

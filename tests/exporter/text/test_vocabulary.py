@@ -9,13 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.data import clean, split
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split, SplitSpec
-from exporter.data.text import Texts
-from exporter.data.vectors import token_vectors
-from exporter.data.vocabulary import TokenizerSpec, Windows, encoder_of, trained
 from exporter.errors import DataError
+from exporter.recipe.sources import clean, split
+from exporter.text.source import Texts
+from exporter.text.vectors import token_vectors
+from exporter.text.vocabulary import (
+    TokenizerSpec,
+    Windows,
+    encoder_of,
+    trained,
+)
 from tests.exporter.text.samples import chinese, english, write_csv
 
 SPEC = TokenizerSpec(vocabulary=120, max_tokens=16)
@@ -42,7 +47,7 @@ def test_one_set_of_texts_gives_one_file(model: str) -> None:
 
 def test_another_process_learns_the_same_file() -> None:
     program = (
-        "import hashlib; from exporter.data.vocabulary import TokenizerSpec, trained;"
+        "import hashlib; from exporter.text.vocabulary import TokenizerSpec, trained;"
         "from tests.exporter.text.samples import chinese, english;"
         "texts = [text for _, text in [*english(300), *chinese(300)]];"
         "spec = TokenizerSpec(vocabulary=180);"

@@ -1,0 +1,1 @@
+"""From members' answers to one bundle: fitted, measured, compared, with its provenance."""

@@ -1,9 +1,0 @@
-"""Members that read texts as token ids. Specs alone: torch is imported when a member trains."""
-
-from exporter.families.base import Family
-from exporter.families.text.linear import Linear
-from exporter.families.text.neural import Bert, Cnn, Gpt, Gru, Lstm, Recursive
-
-TEXT_FAMILIES: tuple[type[Family], ...] = (Linear, Cnn, Lstm, Gru, Recursive, Bert, Gpt)
-
-__all__ = ["TEXT_FAMILIES", "Bert", "Cnn", "Gpt", "Gru", "Linear", "Lstm", "Recursive"]

@@ -1,0 +1,1 @@
+"""Models trained elsewhere: what their files are, what they take, and what their answers mean."""

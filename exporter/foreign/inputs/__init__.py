@@ -1,0 +1,1 @@
+"""What foreign members take, as inputs of one ensemble: wired, cast, moved, resized, or texts."""

@@ -1,0 +1,1 @@
+"""Images: files as rows, and what is made of them."""

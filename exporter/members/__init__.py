@@ -1,0 +1,1 @@
+"""What every family shares: the spec, the trained member, the training loop of torch modules."""

@@ -1,0 +1,1 @@
+"""Figures of answers, and what an ensemble is fitted for."""

@@ -1,0 +1,1 @@
+"""Series of numbers: windows, and some steps later."""

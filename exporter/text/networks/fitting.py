@@ -1,0 +1,78 @@
+"""The training loop of text networks: batches of rows of about one length, cut to the longest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from exporter.errors import TrainingError
+from exporter.text.families.training import TextTraining
+from exporter.text.networks.masked import PAD, UNKNOWN
+
+_WARM_UP = 0.2
+"""Share of the steps in which the learning rate rises."""
+_MOST_GRADIENT = 1.0
+_POOL_BATCHES = 32
+"""Batches whose rows are sorted by length together: little padding, and still another mixture in every epoch."""
+
+
+def fit_texts(module: nn.Module, ids: Tensor, target: Tensor, training: TextTraining, seed: int) -> nn.Module:
+    """`module` trained in place on ids [n, L] or [n, W, L] by cross-entropy, and set to evaluation.
+
+    Raises TrainingError where the loss is not finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(target), generator=generator)[: training.most_rows or len(target)]
+    ids, target = ids[chosen], target[chosen]
+    counts = token_counts(ids)
+    steps = training.epochs * len(list(batches(counts, training.batch_rows, generator)))
+    optimiser = torch.optim.AdamW(module.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, training.learning_rate, total_steps=steps, pct_start=_WARM_UP
+    )
+    module.train()
+    for epoch in range(training.epochs):
+        for index in batches(counts, training.batch_rows, generator):
+            batch = dropped(trimmed(ids[index]), training.word_dropout, generator)
+            loss = nn.functional.cross_entropy(module(batch), target[index])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(module.parameters(), _MOST_GRADIENT)
+            optimiser.step()
+            schedule.step()
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the loss is {loss.item()} after epoch {epoch + 1} of {training.epochs}")
+    return module.eval()
+
+
+def batches(counts: Tensor, batch_rows: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Row numbers of one epoch's batches, in random order, rows of about one length together."""
+    order = torch.randperm(len(counts), generator=generator)
+    pooled = [pool[torch.argsort(counts[pool], stable=True)] for pool in torch.split(order, _POOL_BATCHES * batch_rows)]
+    found = [part for pool in pooled for part in torch.split(pool, batch_rows)]
+    for place in torch.randperm(len(found), generator=generator).tolist():
+        yield found[place]
+
+
+def token_counts(ids: Tensor) -> Tensor:
+    """int64 [n]: tokens of each row, in all windows."""
+    return (ids != PAD).flatten(1).sum(dim=1)
+
+
+def trimmed(ids: Tensor) -> Tensor:
+    """Without the windows, and the end of them, that are padding in every row; one of each stays."""
+    used = (ids != PAD).any(dim=0)
+    for dim in range(used.dim()):
+        kept = used.any(dim=1 - dim) if used.dim() == 2 else used
+        ids = ids.narrow(dim + 1, 0, max(1, int(kept.sum())))
+    return ids
+
+
+def dropped(ids: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """With a share of the tokens unknown, drawn anew: no answer may hang on one word."""
+    if not share:
+        return ids
+    hidden = torch.rand(ids.shape, generator=generator).to(ids.device) < share
+    return torch.where(hidden & (ids != PAD), torch.full_like(ids, UNKNOWN), ids)

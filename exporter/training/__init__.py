@@ -1,0 +1,1 @@
+"""Training: jobs, the processes that run them, what an interrupted run left, progress."""

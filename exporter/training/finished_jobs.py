@@ -1,0 +1,77 @@
+"""Finished jobs on the disk, by digest, so that an export that was interrupted can go on."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from exporter.errors import ExportError
+from exporter.gate.parity import Parity
+from exporter.members.base import ExtraGraph
+from exporter.training.jobs import Made
+from model_repo.format.manifest import Kind
+
+
+class _Facts(msgspec.Struct, frozen=True, kw_only=True):
+    kind: Kind
+    parity: Parity
+    seconds: float
+    heads: tuple[str, ...] = ()
+    extras: tuple[ExtraGraph, ...] = ()
+    figures: dict[str, float] = {}
+
+
+class WorkFolder:
+    """A folder with one file per finished job. Several exports may share it: names are digests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, digest: str) -> Made | None:
+        """The result that was saved under the digest; None when there is none or it is damaged."""
+        try:
+            # Opened here: numpy leaves a file open that turns out to be no archive.
+            with self._file(digest).open("rb") as stream, np.load(stream, allow_pickle=False) as found:
+                facts = msgspec.json.decode(found["facts"].tobytes(), type=_Facts)
+                return Made(
+                    found["onnx"].tobytes(), facts.kind, found["held"], found["outputs"], facts.parity, facts.seconds,
+                    facts.heads, extras=facts.extras, figures=facts.figures,
+                )  # fmt: skip
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError):
+            return None  # a half-written file of a killed export: train again
+
+    def save(self, digest: str, made: Made) -> None:
+        """Write a result; it appears whole or not at all. Raises ExportError when the folder cannot be written."""
+        facts = _Facts(
+            kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads, extras=made.extras,
+            figures=dict(made.figures),
+        )  # fmt: skip
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            onnx=np.frombuffer(made.onnx, dtype=np.uint8),
+            held=made.held,
+            outputs=made.outputs,
+            facts=np.frombuffer(msgspec.json.encode(facts), dtype=np.uint8),
+        )
+        target = self._file(digest)
+        partial = target.with_suffix(f".{os.getpid()}.part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(buffer.getvalue())
+            partial.replace(target)
+        except OSError as error:
+            raise ExportError(f"work folder {self.folder}: {error.strerror}") from error
+
+    def remove(self) -> None:
+        """Delete the folder with everything in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _file(self, digest: str) -> Path:
+        return self.folder / f"{digest}.npz"

@@ -1,0 +1,171 @@
+"""One unit of training: a member on the fit rows, or on all but one fold of them; trained, converted, answering."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.data.dataset import Dataset, Rows
+from exporter.data.splits import Split
+from exporter.detectors import DetectorFamily
+from exporter.errors import ConversionError, ParityError, TrainingError
+from exporter.gate.inference import Graph
+from exporter.gate.parity import Answer, Parity, check_parity
+from exporter.gate.sweep import Sweep
+from exporter.members.base import (
+    Device,
+    Extended,
+    ExtraGraph,
+    Family,
+    Group,
+    Setting,
+    Trained,
+    names_of,
+)
+from model_repo.cli.distribution import NAME
+from model_repo.format.manifest import Kind
+
+FINAL = -1
+"""The fold number of the member that is published: trained on all fit rows."""
+
+SWEEP_ROWS = 33
+"""Real rows of the parity sweep for a fold's member; the published member's takes all fusion rows."""
+
+LIBRARIES = (NAME, "torch", "scikit-learn", "lightgbm", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript",
+             "skl2onnx", "onnxmltools", "tokenizers", "numpy")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train `member` on the fit rows without `fold`, or on all of them for FINAL."""
+
+    member: str
+    spec: Family
+    fold: int
+    seed: int
+    device: Device = "cpu"
+
+    def digest(self, dataset: Dataset, split: Split) -> str:
+        """sha256 of everything that the result depends on: spec, rows, seed, device, versions of the libraries."""
+        rows = hashlib.sha256(dataset.digest.encode())
+        for part in (split.fit, split.fusion, split.test, split.golden, split.fold):
+            rows.update(np.ascontiguousarray(part).tobytes())
+        spec = self.spec
+        if isinstance(spec, Family):  # 8-bit weights are made of what was trained: they change no training
+            spec = msgspec.structs.replace(spec, quantize="never")
+        inputs = [spec, self.fold, self.seed, self.device, rows.hexdigest(), libraries()]
+        return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Made:
+    """A job's result. `held` are the ids of rows that the member was not trained on, `outputs` its raw answers
+    to them by the ONNX graph, float32 [len(held), C]; of a group [len(held), members, C]."""
+
+    onnx: bytes
+    kind: Kind
+    held: NDArray[np.int64]
+    outputs: NDArray[np.float32]
+    parity: Parity
+    seconds: float
+    heads: tuple[str, ...] = ()
+    """Of a group: the graph's output of each member."""
+    output: str = ""
+    """The graph's output of this member; empty: it is named as the kind."""
+    extras: tuple[ExtraGraph, ...] = ()
+    """Graphs beside it; of the published member alone."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What these reach on the test rows, by the names in `Metrics`."""
+
+    @property
+    def output_name(self) -> str:
+        """The graph's output of this member."""
+        return self.output or self.kind
+
+    def each(self, member: str) -> dict[str, Made]:
+        """This result by the member's name; of a group, one for each of its members."""
+        if not self.heads:
+            return {member: self}
+        return {
+            name: replace(self, outputs=np.ascontiguousarray(self.outputs[:, place]), output=head, heads=())
+            for place, (name, head) in enumerate(zip(names_of(member, len(self.heads)), self.heads, strict=True))
+        }
+
+
+def libraries() -> dict[str, str]:
+    """Installed versions of what takes part in training and conversion."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def run_job(job: Job, dataset: Dataset, split: Split) -> Made:
+    """Train, convert, sweep, and answer the rows that were held out. One thread. Errors name the member."""
+    try:
+        return _run(job, dataset, split)
+    except (TrainingError, ConversionError, ParityError) as error:
+        fold = "" if job.fold == FINAL else f" (fold {job.fold})"
+        noun = "detector" if isinstance(job.spec, DetectorFamily) else "member"
+        raise type(error)(f"{noun} {job.member!r}{fold}: {error}") from error
+
+
+def _run(job: Job, dataset: Dataset, split: Split) -> Made:
+    start = time.perf_counter()
+    fit, held = _rows(job, split)
+    setting = Setting(
+        dataset.tensors, dataset.ranges, dataset.columns, job.seed, job.device, dataset.context, dataset.task
+    )
+    trained = job.spec.train(dataset.rows.take(fit), setting)
+    data = trained.to_onnx()
+    rows = dataset.rows.take(held)
+    swept = rows if job.fold == FINAL else rows.take(np.arange(min(SWEEP_ROWS, len(rows))))
+    heads = trained.outputs if isinstance(trained, Group) else ()
+    graphs = [Graph(data, head) for head in heads or ("",)]
+    sweep = Sweep.of(swept, dataset, graphs[0].inputs)
+    parities = [
+        check_parity(answer, graph, sweep, trained.kind, trained.tolerance)
+        for answer, graph in zip(_answers(trained), graphs, strict=True)
+    ]
+    parity = max(parities, key=lambda found: found.largest_difference)
+    outputs = np.stack([graph.in_batches(rows.inputs) for graph in graphs], axis=1)
+    outputs = outputs if heads else outputs[:, 0]
+    extras, figures = _extended(trained, dataset.rows.take(split.test)) if job.fold == FINAL else ((), {})
+    seconds = time.perf_counter() - start
+    return Made(data, trained.kind, rows.ids, outputs, parity, seconds, heads, extras=extras, figures=figures)
+
+
+def _extended(trained: Trained | Group, test: Rows) -> tuple[tuple[ExtraGraph, ...], Mapping[str, float]]:
+    """What a member brings besides, and what that reaches on the test rows."""
+    if not isinstance(trained, Extended):
+        return (), {}
+    extras = trained.extras()
+    return extras, trained.figures(test, {graph.name: graph.onnx for graph in extras})
+
+
+def _answers(trained: Trained | Group) -> list[Answer]:
+    """What each member answers before it is converted."""
+    if not isinstance(trained, Group):
+        return [trained.predict]
+
+    def head(place: int) -> Answer:
+        return lambda inputs: np.ascontiguousarray(trained.predict_each(inputs)[:, place])
+
+    return [head(place) for place in range(len(trained.outputs))]
+
+
+def _rows(job: Job, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to train on, and rows to answer: the fold, or the fusion rows for the member that is published."""
+    if job.fold == FINAL:
+        return split.fit, split.fusion
+    return split.fit[split.fold != job.fold], split.fit[split.fold == job.fold]

@@ -1,0 +1,1 @@
+"""New versions while the load runs."""

@@ -1,0 +1,1 @@
+"""`tutti repo`, and the parser that every command of the program uses."""

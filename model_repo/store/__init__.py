@@ -1,0 +1,1 @@
+"""The repository on a disk: versions appear by one rename, routes are replaced whole."""

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: JSON, and JSON followed by raw tensors."""

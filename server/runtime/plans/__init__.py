@@ -1,0 +1,1 @@
+"""How the members of an ensemble are run, and which way is fastest on this machine."""

@@ -1,0 +1,1 @@
+"""Models that never vote: detectors and extras."""
