@@ -1,4 +1,4 @@
-"""`python -m loadtest.bench curves | overload | swap | rows | beside`: benchmarks of Tutti alone; short unless told."""
+"""`python -m loadtest.bench curves | overload | swap | rows | beside | checkouts`: Tutti alone; short unless told."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import get_args
 
 import msgspec
 
-from loadtest.bench import beside, curves, many_rows, overload, swap
+from loadtest.bench import beside, checkouts, curves, many_rows, overload, swap
 from loadtest.bench.curves import Name
 from loadtest.bench.plot import draw
 from loadtest.bench.serving import serving
-from loadtest.bench.text import beside_text, curves_text, overload_text, rows_text, swaps_text
+from loadtest.bench.text import beside_text, checkouts_text, curves_text, overload_text, rows_text, swaps_text
 from loadtest.errors import LoadtestError
 from loadtest.peers import wrk
 from loadtest.peers.ensembles import CLASSES, Ensemble, build, write
 from loadtest.peers.errors import PeerError
 from loadtest.peers.machine import this_machine
 from loadtest.peers.networks import convolutional, perceptron
-from loadtest.picture import require_matplotlib
-from model_repo.command_line import Parser
+from loadtest.reporting.picture import require_matplotlib
+from model_repo.cli.command_line import Parser
 
 CURVES: tuple[Name, ...] = get_args(Name)
 
@@ -78,7 +78,10 @@ def _parser() -> Parser:
         "--busy", type=int, default=0, metavar="C", help="connections that keep the second busy [0: idle]"
     )
     five.add_argument("--second", choices=("cnn", "mid"), default="cnn", help="cnn: ms, mid: 18 ms a row [cnn]")
-    for short in (four, five):
+    six = benchmarks.add_parser("checkouts", parents=[common], help="this checkout beside another: requests/s, p99")
+    six.add_argument("--before", type=Path, required=True, metavar="DIR", help="folder of the other checkout")
+    six.add_argument("--ensemble", choices=("tiny", "cnn", "mid"), default="tiny", help="[tiny]")
+    for short in (four, five, six):
         short.add_argument("--seconds", type=int, default=2, metavar="S", help="for each figure [2]")
         short.add_argument("--rounds", type=int, default=5, metavar="R", help="medians are given [5]")
     return parser
@@ -168,8 +171,23 @@ def _beside(arguments: argparse.Namespace, folder: Path) -> None:
     _give(arguments.out, "beside", beside_text(found), found)
 
 
+def _checkouts(arguments: argparse.Namespace, folder: Path) -> None:
+    found = checkouts.measure(
+        build(arguments.ensemble, folder / "files"),
+        arguments.before.resolve(),
+        wrk.find(folder / "wrk"),
+        folder,
+        seconds=arguments.seconds,
+        rounds=arguments.rounds,
+        arguments=shlex.split(arguments.tutti),
+        tell=_tell,
+    )
+    _give(arguments.out, "checkouts", checkouts_text(found), found)
+
+
 _BENCHMARKS: dict[str, Callable[[argparse.Namespace, Path], None]] = {
     "curves": _curves, "overload": _overload, "swap": _swap, "rows": _rows, "beside": _beside,
+    "checkouts": _checkouts,
 }  # fmt: skip
 
 

@@ -52,11 +52,18 @@ def serving(
 
 @contextlib.contextmanager
 def serving_repository(
-    repository: Path, ensembles: Sequence[Ensemble], folder: Path, arguments: Sequence[str] = (), *, apart: bool = False
+    repository: Path,
+    ensembles: Sequence[Ensemble],
+    folder: Path,
+    arguments: Sequence[str] = (),
+    *,
+    apart: bool = False,
+    checkout: Path | None = None,
 ) -> Iterator[Served]:
     """Serve what `repository` holds, once its last ensemble answers; `ensembles` say what to ask.
 
     `apart`: the calling thread, and what it starts, gets the last core to itself, and the server the others.
+    `checkout`: the folder of another checkout whose code serves, run by this interpreter.
     """
     port = free_port()
     last = OPEN_INFERENCE.request(ensembles[-1].name, ensembles[-1].rows(1))
@@ -72,6 +79,7 @@ def serving_repository(
                     folder / "tutti.log",
                     ready=functools.partial(answers, port, last),
                     limit_s=START_LIMIT_S,
+                    folder=checkout,
                 )
             )
         if cores:

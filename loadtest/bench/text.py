@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from loadtest.bench.beside import Beside
+from loadtest.bench.checkouts import Checkouts
 from loadtest.bench.curves import Curve, Curves
 from loadtest.bench.many_rows import ManyRows
 from loadtest.bench.overload import Overload
@@ -130,3 +131,20 @@ def beside_text(result: Beside) -> str:
             "",
         ]
     )
+
+
+def checkouts_text(result: Checkouts) -> str:
+    """One row for each kind of load."""
+    lines = [
+        result.machine.line(),
+        f"(after it {result.load_after:.2f}). Ensemble {result.ensemble}, {result.rounds} interleaved rounds, medians.",
+        "",
+        "| load | before requests/s | now | now ÷ before | p99 ms before | now |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in result.pairs:
+        cells = [number(value) for value in (one.before_rps, one.now_rps)]
+        late = [number(value) for value in (one.before_p99_ms, one.now_p99_ms)]
+        load = f"{one.protocol}, {one.connections} connection{'s' * (one.connections != 1)}"
+        lines.append(f"| {load} | {' | '.join(cells)} | {one.ratio:.3f} | {' | '.join(late)} |")
+    return "\n".join(lines) + "\n"

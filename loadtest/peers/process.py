@@ -57,15 +57,25 @@ class Server:
 
 @contextlib.contextmanager
 def running(
-    name: str, command: Sequence[str], port: int, log: Path, *, ready: Callable[[], bool], limit_s: float
+    name: str,
+    command: Sequence[str],
+    port: int,
+    log: Path,
+    *,
+    ready: Callable[[], bool],
+    limit_s: float,
+    folder: Path | None = None,
 ) -> Iterator[Server]:
-    """The server while the block lasts, from when `ready()` first holds; raises PeerServerError."""
+    """The server while the block lasts, from when `ready()` first holds; raises PeerServerError.
+
+    It starts in `folder`, unsaid in that of its log.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 - the command is the catalogue's
             list(command), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-            start_new_session=True, env=environment, cwd=log.parent,
+            start_new_session=True, env=environment, cwd=folder or log.parent,
         )  # fmt: skip
     server = Server(name, port, process, log)
     try:

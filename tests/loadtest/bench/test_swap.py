@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from loadtest.bench.beside import Beside
+from loadtest.bench.checkouts import Checkouts
 from loadtest.bench.cli import main
 from loadtest.bench.many_rows import ManyRows
 from loadtest.bench.overload import Overload
@@ -61,3 +62,13 @@ def test_a_second_ensemble_that_is_saturated_is_measured_beside_the_first(tmp_pa
     assert (found.second, found.busy) == ("mid", 8)
     assert found.busy_rps > 0
     assert found.p99_ratio == pytest.approx(found.beside_p99_ms / found.alone_p99_ms)
+
+
+def test_a_checkout_is_measured_beside_another(tmp_path: Path) -> None:
+    root = str(Path(__file__).parents[3])
+    assert main(["checkouts", "--before", root, "--seconds", "1", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    found = msgspec.json.decode((tmp_path / "checkouts.json").read_bytes(), type=Checkouts)
+    assert {(one.protocol, one.connections) for one in found.pairs} == {
+        ("json", 64), ("json", 1), ("binary", 64), ("binary", 1),
+    }  # fmt: skip
+    assert all(one.before_rps > 0 and one.now_rps > 0 for one in found.pairs)
