@@ -34,6 +34,8 @@ def test_every_room_is_on_the_map_and_says_what_it_is() -> None:
     for top in PACKAGES:
         for init in sorted((ROOT / top).rglob("__init__.py")):
             room = init.parent
+            if room.name == top:  # what its rooms are is said of each of them
+                continue
             assert init.read_text(encoding="utf-8").startswith('"""'), f"{init} does not say what lives there"
             name = f"{room.relative_to(ROOT)}/"
             below_known = any(

@@ -35,7 +35,11 @@ class ServerProcess:
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        line = self.wait_for_log(r"listening on http://[^ ]+")
+        try:
+            line = self.wait_for_log(r"listening on http://[^ ]+")
+        except AssertionError:
+            self.stop()
+            raise
         self.ports = [int(port) for port in re.findall(r"http://[^ ,]+?:(\d+)", line)]
         self.port = self.ports[0]
         self.address = f"127.0.0.1:{self.port}"

@@ -37,7 +37,7 @@ source = "digits"
 folds = 2
 [fusion]
 quorum = 2
-keep = "all"  # three members are what these tests look at; tests/exporter/test_useful.py has the others
+keep = "all"  # three members are what these tests look at; tests/exporter/assembling/test_useful.py has the others
 [acceptance]
 accuracy = 0.9
 log_loss = 0.2

@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 
 from tests import graphs, texts
 from tests.exporter.compatibility.table import Brought, Expected
-from tests.exporter.publishing.test_forms import PIXELS, TOKENS, segmenter, softmax, tagger
-from tests.exporter.publishing.test_texts import bert_like, expected
+from tests.exporter.foreign.test_forms import (
+    PIXELS,
+    TOKENS,
+    segmenter,
+    softmax,
+    tagger,
+)
+from tests.exporter.foreign.test_texts import bert_like, expected
 
 RNG = np.random.default_rng(31)
 VECTORS = [RNG.normal(size=(3, width)).astype(np.float32) for width in (4, 4, 6)]

@@ -25,8 +25,8 @@ from exporter.recipe.families import Family
 from exporter.recipe.sources import Dataset, Graph, Rows
 from exporter.threads import one_thread
 from server.runtime.answer.calibration import calibrate
-from tests.exporter.data import trained_alone
 from tests.exporter.graphs.samples import graph, write
+from tests.exporter.samples import trained_alone
 
 QUICK = NodeTraining(epochs=60, learning_rate=0.02)
 FAMILIES = {

@@ -16,8 +16,17 @@ from exporter.foreign.objects.member import (
     from_file,
 )
 from model_repo import Input
-from tests.exporter.publishing import foreign
-from tests.exporter.publishing.foreign import FEATURES, W, floats, linear_classifier, rows, scored, sigmoid, softmax
+from tests.exporter.foreign import samples as foreign
+from tests.exporter.foreign.samples import (
+    FEATURES,
+    W,
+    floats,
+    linear_classifier,
+    rows,
+    scored,
+    sigmoid,
+    softmax,
+)
 
 CLASSES = ("cat", "dog", "eel")
 WIRING = Wiring(CLASSES, (Input(name="x", datatype="FP32", shape=(-1, FEATURES)),))

@@ -25,7 +25,6 @@ from exporter.ratings.networks.neighbourhood import correlations
 from exporter.recipe.families import Family
 from exporter.recipe.sources import Dataset, Movielens, Rows
 from exporter.threads import one_thread
-from tests.exporter.data import trained_alone
 from tests.exporter.ratings.samples import (
     FIRST,
     ITEMS,
@@ -33,6 +32,7 @@ from tests.exporter.ratings.samples import (
     ratings,
     write_csv,
 )
+from tests.exporter.samples import trained_alone
 
 QUICK = Training(epochs=8, batch_rows=64, learning_rate=0.02, weight_decay=0.1)
 FAMILIES = [

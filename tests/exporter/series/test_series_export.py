@@ -24,7 +24,7 @@ from exporter.series.families import (
 from exporter.series.source import WINDOW, Series
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
-from tests.exporter.data import trained_alone
+from tests.exporter.samples import trained_alone
 from tests.exporter.series.samples import hours
 
 pytestmark = pytest.mark.timeout(300)  # the first conversion imports torch and its exporter

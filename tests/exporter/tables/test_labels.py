@@ -27,7 +27,7 @@ from exporter.tables.families import (
 from exporter.tables.source import NUMBERS, Table
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
-from tests.exporter.data import trained_alone
+from tests.exporter.samples import trained_alone
 
 pytestmark = pytest.mark.timeout(300)
 

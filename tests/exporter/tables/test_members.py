@@ -18,7 +18,7 @@ from exporter.tables.families import Linear, Mlp, Tree
 from exporter.tables.networks.columns import Statistics
 from exporter.tables.networks.encodings import Bins, Means, OneHot
 from exporter.tables.source import CATEGORIES, NUMBERS, Table
-from tests.exporter.data import trained_alone
+from tests.exporter.samples import trained_alone
 from tests.exporter.tables.samples import people
 
 pytestmark = pytest.mark.timeout(300)  # the first conversion imports torch and its exporter

@@ -28,7 +28,7 @@ from exporter.text.families.training import TextTraining
 from exporter.text.networks.bag import Features
 from exporter.text.networks.fitting import batches, dropped, trimmed
 from exporter.text.networks.linear import counted, inverse_frequencies, weighted
-from tests.exporter.data import trained_alone
+from tests.exporter.samples import trained_alone
 from tests.exporter.text.data import Prepared, prepared
 
 QUICK = TextTraining(epochs=4, learning_rate=8e-3)

@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -178,10 +180,10 @@ def test_a_front_that_is_killed_harms_its_own_connections_alone_and_comes_back(
 
 def test_when_the_engine_is_killed_the_fronts_leave(tmp_path: Path) -> None:
     publish_coded(tmp_path, 1)
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    server = ServerProcess(tmp_path, *FRONTS, environ={"TMPDIR": str(folder)})
-    try:
+    with ExitStack() as held:
+        folder = Path(held.enter_context(TemporaryDirectory()))  # not below tmp_path: a socket's path must be short
+        server = ServerProcess(tmp_path, *FRONTS, environ={"TMPDIR": str(folder)})
+        held.callback(server.stop)
         server.wait_ready()
         fronts = server.children()
         assert list(folder.glob("tutti-*/engine.sock"))
@@ -192,8 +194,6 @@ def test_when_the_engine_is_killed_the_fronts_leave(tmp_path: Path) -> None:
         assert not list(folder.glob("tutti-*/engine.sock"))
         with pytest.raises(OSError, match=r"refused"):
             socket.create_connection(("127.0.0.1", server.port), timeout=5)
-    finally:
-        server.stop()
 
 
 def test_a_request_that_waits_for_a_dead_engine_is_answered_503(tmp_path: Path, connections: Connections) -> None:

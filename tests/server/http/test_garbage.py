@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from server.errors import Overloaded
+from tests.server.http.inference.test_protocol import BODY, Reader, question
 from tests.server.http.live import Live, live
-from tests.server.http.test_short_way import BODY, Reader, question
 
 ROUNDS = 10
 OURS = frozenset({"Bound", "ShortCycle", "Exchange", "InferRequest", "Answer", "Overloaded"})
