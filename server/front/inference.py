@@ -17,7 +17,7 @@ from server.http.codec.reply import Reply
 from server.http.codec.request import InferRequest
 from server.http.codec.signature import Signature
 from server.http.inference.exchange import Exchange
-from server.http.inference.inference import ATTEMPTS, Inference, _Progress
+from server.http.inference.inference import ATTEMPTS, Inference
 
 if TYPE_CHECKING:
     from server.metrics import Metrics
@@ -48,7 +48,8 @@ class FrontInference(Inference):
         super().__init__(cast("Manager", link), cast("Metrics", counts), limits, executor)
         self._link = link
 
-    async def _predict(self, call: Call, body: bytes, progress: _Progress | Exchange) -> tuple[Reply, Outcome]:
+    async def _predict(self, exchange: Exchange) -> tuple[Reply, Outcome]:
+        call = exchange.call
         target = call.target
         route = target.name, target.version, target.label
         client = call.client if isinstance(call, ClientCall) else ""
@@ -58,27 +59,27 @@ class FrontInference(Inference):
             except Superseded:
                 await self._link.learn(route, client)
             try:
-                return await super()._predict(call, body, progress)
+                return await super()._predict(exchange)
             except Doubt as doubt:
-                progress.ensemble = progress.version = ""
+                exchange.ensemble = exchange.version = ""
                 now = await self._link.learn(route, client, refusing=True)
-                progress.ensemble, progress.version = now.name, str(now.version)
+                exchange.ensemble, exchange.version = now.name, str(now.version)
                 if now.manifest is doubt.signature.manifest:
                     raise doubt.error from None
             except Superseded:
                 continue
         raise NotReady(f"ensemble '{target.name}' changes faster than requests can be decoded")
 
-    def _route(self, call: Call, progress: _Progress | Exchange) -> tuple[Servable, Signature]:
-        servable, signature = super()._route(call, progress)
-        if isinstance(call, ClientCall):
-            servable = cast("Servable", cast(RemoteServable, servable).asked_by(call.client))
+    def _route(self, exchange: Exchange) -> tuple[Servable, Signature]:
+        servable, signature = super()._route(exchange)
+        if isinstance(exchange.call, ClientCall):
+            servable = cast("Servable", cast(RemoteServable, servable).asked_by(exchange.call.client))
         return servable, signature
 
-    def _count(self, progress: _Progress | Exchange, outcome: Outcome) -> None:
+    def _count(self, exchange: Exchange, outcome: Outcome) -> None:
         if outcome == "rate_limited":
-            progress.ensemble = progress.version = ""  # as where it is refused before its ensemble is looked for
-        super()._count(progress, outcome)
+            exchange.ensemble = exchange.version = ""  # as where it is refused before its ensemble is looked for
+        super()._count(exchange, outcome)
 
     def _decode_now(self, call: Call, body: bytes, signature: Signature) -> InferRequest:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice, repeat
 from time import monotonic
@@ -63,16 +63,6 @@ FEW_NUMBERS = 2048
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Progress:
-    """How far a request has come, for its metrics and its error; `started` in seconds of the monotonic clock."""
-
-    started: float
-    ensemble: str = ""
-    version: str = ""
-    id: str = ""
-
-
 class Inference:
     """Answers prediction requests. Event-loop thread only; heavy decoding and encoding go to `executor`."""
 
@@ -88,22 +78,19 @@ class Inference:
         """Exchanges that are on their way: while there are others, an answer may wait to be written with theirs."""
 
     async def answer(self, call: Call, body: bytes) -> Reply:
-        """The reply, errors included; only cancellation passes through. Counts the request by its outcome."""
-        progress = _Progress(monotonic())
+        """The reply, errors included; only cancellation passes through, and withdraws the request."""
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        exchange = self.answer_nowait(call, body, lambda found: None if reply.done() else reply.set_result(found))
         try:
-            reply, outcome = await self._predict(call, body, progress)
+            return await reply
         except asyncio.CancelledError:
-            self._count(progress, "cancelled")
+            exchange.cancel()
             raise
-        except Exception as error:
-            reply, outcome = _failure(error, progress)
-        self._count(progress, outcome)
-        return reply
 
     def answer_nowait(self, call: Call, body: bytes, deliver: Callable[[Reply], None]) -> Exchange:
         """The same without a task: `deliver` gets the reply from the event loop; cancelled, it gets nothing.
 
-        Requests whose decoding or encoding would hold up the loop get a task after all.
+        Counts the request by its outcome. One whose decoding or encoding would hold up the loop gets a task after all.
         """
         exchange = Exchange(self, call, body, deliver)
         self.open += 1
@@ -123,7 +110,7 @@ class Inference:
             try:
                 if call is not known:
                     known = ahead = None
-                    servable, signature = self._route(call, exchange)
+                    servable, signature = self._route(exchange)
                     known = call
                 exchange.ensemble, exchange.version = signature.ensemble, signature.version_text
                 exchange.signature = signature
@@ -168,17 +155,18 @@ class Inference:
         """Count a request whose client left before its body was there."""
         self._metrics.request("", "", "cancelled", 0.0)
 
-    async def _predict(self, call: Call, body: bytes, progress: _Progress | Exchange) -> tuple[Reply, Outcome]:
-        arrived = monotonic()
+    async def _predict(self, exchange: Exchange) -> tuple[Reply, Outcome]:
+        """The reply, in a task: whatever would hold up the loop is done elsewhere, and swaps are tried again."""
+        call, body = exchange.call, exchange.body
         if call.content_encoding is not None:
             body = await self._off_loop(partial(decompress, body, call.content_encoding, self.limits.max_body_bytes))
         for attempt in range(1, ATTEMPTS + 1):
-            servable, signature = self._route(call, progress)
+            servable, signature = self._route(exchange)
             servable.check_room()
             decode = partial(self._decode_known, call, body, signature)
             request = await self._off_loop(decode) if _heavy_to_decode(call, body, signature) else decode()
-            progress.id = request.id
-            deadline = arrived + (request.timeout_s or signature.timeout_s)
+            exchange.id = request.id
+            deadline = exchange.started + (request.timeout_s or signature.timeout_s)
             try:
                 answer = await servable.submit(request.feeds, request.rows, request.outputs, deadline)
             except Superseded:
@@ -190,10 +178,11 @@ class Inference:
             return reply, "degraded" if answer.missing else "ok"
         raise AssertionError("the last attempt raises: this is a bug")
 
-    def _route(self, call: Call, progress: _Progress | Exchange) -> tuple[Servable, Signature]:
-        servable = self._manager.route(call.target.name, call.target.version, call.target.label)
+    def _route(self, exchange: Exchange) -> tuple[Servable, Signature]:
+        target = exchange.call.target
+        servable = self._manager.route(target.name, target.version, target.label)
         signature = self._signatures.of(servable)
-        progress.ensemble, progress.version = signature.ensemble, signature.version_text
+        exchange.ensemble, exchange.version = signature.ensemble, signature.version_text
         return servable, signature
 
     def _decode_known(self, call: Call, body: bytes, signature: Signature) -> InferRequest:
@@ -214,8 +203,7 @@ class Inference:
     def landed(self, exchange: Exchange) -> None:
         """The batch is through: encode and deliver."""
         if exchange.cancelled():
-            self.open -= 1
-            self._count(exchange, "cancelled")
+            self._withdrawn(exchange)
             return
         outcome: Outcome
         error = exchange.exception()
@@ -269,16 +257,21 @@ class Inference:
 
     def _in_task(self, exchange: Exchange) -> None:
         async def answer() -> None:
-            reply = await self.answer(exchange.call, exchange.body)
+            try:
+                reply, outcome = await self._predict(exchange)
+            except Exception as error:
+                reply, outcome = _failure(error, exchange)
+            self._count(exchange, outcome)
             exchange.work = None
             self._deliver(exchange, reply)
 
         exchange.work = work = self._own(answer())
-        work.add_done_callback(self._withdrawn)  # not inside: one that is cancelled at once never begins
+        # Not inside: one that is cancelled at once never begins.
+        work.add_done_callback(lambda ended: self._withdrawn(exchange) if ended.cancelled() else None)
 
-    def _withdrawn(self, work: asyncio.Task[None]) -> None:
-        if work.cancelled():
-            self.open -= 1
+    def _withdrawn(self, exchange: Exchange) -> None:
+        self.open -= 1
+        self._count(exchange, "cancelled")
 
     def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that is referred to until it ends."""
@@ -287,8 +280,8 @@ class Inference:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _count(self, progress: _Progress | Exchange, outcome: Outcome) -> None:
-        self._metrics.request(progress.ensemble, progress.version, outcome, monotonic() - progress.started)
+    def _count(self, exchange: Exchange, outcome: Outcome) -> None:
+        self._metrics.request(exchange.ensemble, exchange.version, outcome, monotonic() - exchange.started)
 
     async def _off_loop(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
@@ -322,11 +315,11 @@ def _if_short(body: bytes, header_bytes: int | None, signature: Signature) -> te
     return templates.decoded(body, header_bytes, signature)
 
 
-def _failure(error: BaseException, progress: _Progress | Exchange) -> tuple[Reply, Outcome]:
+def _failure(error: BaseException, exchange: Exchange) -> tuple[Reply, Outcome]:
     """Any error as reply and outcome; one that nobody foresaw gives the client an id and the log the traceback."""
     if isinstance(error, ServerError):
         return error_reply(error), row_of(error)[1]
-    return internal_error_reply(error, progress.id), "error"
+    return internal_error_reply(error, exchange.id), "error"
 
 
 def _encode_now(call: Call, request: InferRequest, answer: Answer, signature: Signature) -> Reply:
