@@ -33,7 +33,7 @@ def provenance(recipe: Recipe, options: Options, dataset: Dataset, cleaning: Cle
 
 def commit() -> str | None:
     """The commit of the checkout that this package runs from, `+` when files differ from it; None elsewhere."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:

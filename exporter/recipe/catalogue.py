@@ -11,7 +11,7 @@ from exporter.errors import RecipeError
 from exporter.recipe.recipe import read_recipe
 from model_repo.wording import did_you_mean
 
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(__file__).parents[1] / "recipes"
 
 
 class MemberEntry(msgspec.Struct, frozen=True, kw_only=True):
