@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
+import onnxruntime
 import pytest
+from onnxruntime.capi import _pybind_state as ort
 
 from model_repo import Provider
 from server.runtime import RuntimeOptions, SessionPool
@@ -33,7 +34,7 @@ class Recording:
     """A real session's handle that notes each run: 'plain' or 'bound', and the CUDA graph it was told."""
 
     def __init__(self, data: bytes) -> None:
-        self._handle = ort.InferenceSession(data, providers=["CPUExecutionProvider"])._sess
+        self._handle = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])._sess
         self.runs: list[tuple[str, str]] = []
         self.at_once = 0
         self.most_at_once = 0
