@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from onnxruntime.capi import _pybind_state as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from model_repo import Provider
 from server.runtime import RuntimeOptions, SessionPool
