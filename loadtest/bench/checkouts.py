@@ -60,13 +60,14 @@ def measure(
     """`seconds` for each figure of each round. Raises PeerError where `before` is no checkout or does not serve."""
     if not (before / "tutti.py").is_file():
         raise PeerError(f"--before {before}: has no tutti.py; expected the folder of another checkout")
-    machine, repository = this_machine(), folder / "models"
-    publish(ensemble, repository)
+    machine, repositories = this_machine(), (folder / "before" / "models", folder / "now" / "models")
+    publish(ensemble, repositories[0], checkout=before)  # its own format
+    publish(ensemble, repositories[1])
     kinds = [(protocol, connections) for protocol in PROTOCOLS for connections in CONNECTIONS]
     found: dict[tuple[Protocol, int], list[tuple[Figures, Figures]]] = {kind: [] for kind in kinds}
     with (
-        serving_repository(repository, [ensemble], folder / "before", arguments, checkout=before) as old,
-        serving_repository(repository, [ensemble], folder / "now", arguments) as new,
+        serving_repository(repositories[0], [ensemble], folder / "before", arguments, checkout=before) as old,
+        serving_repository(repositories[1], [ensemble], folder / "now", arguments) as new,
     ):
 
         def ask(served: Served, protocol: Protocol, connections: int) -> Figures:

@@ -13,10 +13,10 @@ from loadtest.peers.errors import PeerError
 LIMIT_S = 300
 
 
-def publish(ensemble: Ensemble, repository: Path, more: Sequence[str] = ()) -> None:
+def publish(ensemble: Ensemble, repository: Path, more: Sequence[str] = (), checkout: Path | None = None) -> None:
     """The ensemble as the next version in `repository`, its mean as the fusion; raises PeerError.
 
-    `more`: further arguments of `tutti publish`.
+    `more`: further arguments of `tutti publish`. `checkout`: the folder of another checkout whose command it is.
     """
     command = [sys.executable, "-m", "tutti", "publish", ensemble.name, "--repository", str(repository)]
     command += ["--fusion", "mean"]
@@ -24,7 +24,7 @@ def publish(ensemble: Ensemble, repository: Path, more: Sequence[str] = ()) -> N
     for member, path in ensemble.members.items():
         command += ["--member", f"{member}={path}"]
     command += more
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, cwd=checkout)  # noqa: S603
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
         raise PeerError(f"tutti publish {ensemble.name} ended with status {done.returncode}: {said[-1]}")
