@@ -32,7 +32,7 @@ from server.front.supervisor import Fronts
 from server.front.supervisor import listeners as front_listeners
 from server.http import create_app
 from server.http.app import Surface
-from server.http.inference.bounded_protocol import BoundedHeads
+from server.http.inference.bounded_protocol import BoundedProtocol
 from server.http.inference.protocol import protocol_for
 from server.metrics import Metrics
 from server.serving.manager import Manager
@@ -177,7 +177,7 @@ class _Process:
     def _protocol(self, app: Litestar, surface: Surface) -> type[asyncio.Protocol]:
         """The short way in, but where each request is to be logged or none is a prediction."""
         if self._settings.access_log or surface == "control":
-            return BoundedHeads
+            return BoundedProtocol
         return protocol_for(app.state.inference, app.state.rate, cors=bool(self._settings.cors_origins))
 
     def _app(self, surface: Surface) -> Litestar:

@@ -14,7 +14,7 @@ from loadtest.bench.serving import serving_repository
 from loadtest.peers.ensembles import Ensemble
 from loadtest.peers.machine import Machine, this_machine
 from loadtest.peers.publishing import publish
-from loadtest.peers.sitting import alone
+from loadtest.peers.rounds import alone
 from loadtest.peers.wrk import Generator
 
 FORMAT = 1

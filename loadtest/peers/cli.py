@@ -22,7 +22,7 @@ from loadtest.peers.ensembles import NAMES, build
 from loadtest.peers.environments import default_folder
 from loadtest.peers.errors import PeerError
 from loadtest.peers.formats import Protocol
-from loadtest.peers.sitting import Options, sit
+from loadtest.peers.rounds import Options, measure_rounds
 from loadtest.peers.table import markdown
 from model_repo.cli.command_line import Parser
 
@@ -102,7 +102,7 @@ def _sit(arguments: argparse.Namespace, folder: Path) -> Comparison:
         folder=folder,
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    return sit(options, generator)
+    return measure_rounds(options, generator)
 
 
 def _peers(words: Sequence[str], more: Sequence[str]) -> list[Peer]:

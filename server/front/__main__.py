@@ -28,7 +28,7 @@ from server.front.messages import Setup
 from server.front.protocol import protocol_of
 from server.front.tunnel import Tunnel
 from server.http.app import limits_of
-from server.http.inference.bounded_protocol import BoundedHeads
+from server.http.inference.bounded_protocol import BoundedProtocol
 from server.settings import Settings
 from server.time_slices import prefer_soon
 
@@ -92,7 +92,7 @@ def _server(setup: Setup, settings: Settings, link: EngineLink, counts: Counts) 
     return http_server(
         Tunnel(setup.tunnel, link.tell),
         # The engine logs requests: then every prediction takes the long way there.
-        BoundedHeads if settings.access_log else protocol,
+        BoundedProtocol if settings.access_log else protocol,
         settings,
         max_connections=share,
         started=started,

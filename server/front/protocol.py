@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from server.front.inference import ClientCall, FrontInference
 from server.http.inference.protocol import (
-    ShortCycle,
-    ShortWay,
+    PredictionCycle,
+    PredictionProtocol,
     protocol_for,
     special_of,
 )
 
 
-class LimitedWay(ShortWay):
+class LimitedWay(PredictionProtocol):
     """The short way with the client's address in each call."""
 
-    def _learn(self, data: bytes, cycle: ShortCycle) -> None:
+    def _learn(self, data: bytes, cycle: PredictionCycle) -> None:
         """Nothing: a head does not say whose it is."""
 
     def _start_short(self) -> bool:
@@ -36,7 +36,7 @@ class LimitedWay(ShortWay):
         return True
 
 
-def protocol_of(inference: FrontInference, *, limited: bool, cors: bool = False) -> type[ShortWay]:
+def protocol_of(inference: FrontInference, *, limited: bool, cors: bool = False) -> type[PredictionProtocol]:
     """A protocol class for uvicorn's `http` setting; `limited` where the engine limits each client's rate,
     `cors` where other origins may ask."""
     if not limited:

@@ -25,7 +25,7 @@ LINGER_S = 2.0
 """How much of a refused request, and how long, is read and dropped, so that the client gets to read the refusal."""
 
 
-class BoundedHeads(HttpToolsProtocol):
+class BoundedProtocol(HttpToolsProtocol):
     """As uvicorn's; a head above the limits is answered 431 while it comes, and the connection is closed."""
 
     _unread = 0
@@ -107,7 +107,7 @@ class _Lingering(asyncio.Protocol):
     A client that still sends while the connection is closed under it sees a reset and never reads the answer.
     """
 
-    def __init__(self, behind: BoundedHeads, *, closes: bool) -> None:
+    def __init__(self, behind: BoundedProtocol, *, closes: bool) -> None:
         self._behind = behind
         self._closes = closes
         self._left = LINGER_BYTES

@@ -40,7 +40,7 @@ def split(data: bytes) -> tuple[Split, bytes, bytes]:
     return (before, rest), digits, data[end + 4 :]
 
 
-class KnownHeads(dict[Split, Call]):
+class HeadCache(dict[Split, Call]):
     """Heads of plain prediction requests that were answered on the short way, and what they ask."""
 
     def add(self, head: Split, call: Call) -> None:

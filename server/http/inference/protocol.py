@@ -18,9 +18,9 @@ from server.errors import ServerError
 from server.http.codec.call import Call, call_of
 from server.http.codec.errors import BodyTimeout
 from server.http.codec.reply import Headers, Reply, head_of
-from server.http.inference.bounded_protocol import BoundedHeads
+from server.http.inference.bounded_protocol import BoundedProtocol
 from server.http.inference.exchange import Exchange
-from server.http.inference.head_cache import KnownHeads, Split, split
+from server.http.inference.head_cache import HeadCache, Split, split
 from server.http.inference.inference import Inference
 from server.http.inference.paths import Route, parse_route
 from server.http.inference.rate_limit import RateLimit
@@ -36,13 +36,13 @@ SPECIAL = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"content-enco
 _HEADS: dict[tuple[int, Headers], bytes] = {}
 
 
-class ShortCycle:
+class PredictionCycle:
     """One request on the short way, with the face that uvicorn's protocol expects of a cycle; called with its reply."""
 
     __slots__ = ("body", "call", "disconnected", "keep_alive", "message_event", "more_body", "pending", "protocol",
                  "response_complete", "rest")  # fmt: skip
 
-    def __init__(self, protocol: ShortWay, call: Call, keep_alive: bool) -> None:
+    def __init__(self, protocol: PredictionProtocol, call: Call, keep_alive: bool) -> None:
         self.protocol = protocol
         self.call = call
         self.keep_alive = keep_alive
@@ -83,16 +83,16 @@ class _Nobody:
         """Nothing to wake."""
 
 
-class ShortWay(BoundedHeads):
+class PredictionProtocol(BoundedProtocol):
     """uvicorn's httptools protocol with the prediction paths answered in it."""
 
     inference: Inference
     rate: RateLimit | None
     special = SPECIAL
     routes: dict[bytes, Route | None]
-    heads = KnownHeads()
+    heads = HeadCache()
     outbox: list[tuple[asyncio.Transport, bytes]] = []  # noqa: RUF012 - one for all connections of a class
-    _short: ShortCycle | None = None
+    _short: PredictionCycle | None = None
     """The newest request, where it took the short way."""
     _reading_head = False
     _slow_timer: asyncio.TimerHandle | None = None
@@ -156,13 +156,13 @@ class ShortWay(BoundedHeads):
         ):
             return False
         self._idle_since = None
-        self._short = cycle = ShortCycle(self, known, keep_alive=True)
+        self._short = cycle = PredictionCycle(self, known, keep_alive=True)
         self.cycle = cast(RequestResponseCycle, cycle)
         cycle.more_body = False
         cycle.pending = self.inference.answer_nowait(known, body, cycle)
         return True
 
-    def _learn(self, data: bytes, cycle: ShortCycle) -> None:
+    def _learn(self, data: bytes, cycle: PredictionCycle) -> None:
         """Remember the head of a request that came whole, the second time that this connection sends it."""
         head, digits, body = split(data)
         if self.rate is not None or not cycle.keep_alive or digits != (cycle.call.content_length or "").encode():
@@ -222,7 +222,7 @@ class ShortWay(BoundedHeads):
         except ServerError:
             return False  # the long way refuses it again, with all that a refusal before the body needs
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        self._short = ShortCycle(self, call, keep_alive)
+        self._short = PredictionCycle(self, call, keep_alive)
         self.cycle = cast(RequestResponseCycle, self._short)
         return True
 
@@ -331,13 +331,13 @@ class ShortWay(BoundedHeads):
             cycle.pending = self._short = self.cycle = None  # type: ignore[assignment]
 
 
-def protocol_for(inference: Inference, rate: RateLimit | None, *, cors: bool = False) -> type[ShortWay]:
+def protocol_for(inference: Inference, rate: RateLimit | None, *, cors: bool = False) -> type[PredictionProtocol]:
     """A protocol class for uvicorn's `http` setting, bound to one inference; `cors` where other origins may ask."""
 
-    class Bound(ShortWay):
+    class Bound(PredictionProtocol):
         pass
 
-    Bound.inference, Bound.rate, Bound.routes, Bound.heads = inference, rate, {}, KnownHeads()
+    Bound.inference, Bound.rate, Bound.routes, Bound.heads = inference, rate, {}, HeadCache()
     Bound.outbox, Bound.special = [], special_of(cors)
     Bound._longest = min(SHORT_BODY_BYTES, inference.limits.max_body_bytes)
     return Bound

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import uvicorn
 
 from server.http import create_app
-from server.http.inference.bounded_protocol import BoundedHeads
+from server.http.inference.bounded_protocol import BoundedProtocol
 from server.http.inference.protocol import protocol_for
 from server.secret import Secret
 from server.settings import Settings
@@ -33,9 +33,8 @@ class Live:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         cors = bool(settings.get("cors_origins"))
-        protocol = (
-            protocol_for(self.app.state.inference, self.app.state.rate, cors=cors) if way == "short" else BoundedHeads
-        )
+        state = self.app.state
+        protocol = protocol_for(state.inference, state.rate, cors=cors) if way == "short" else BoundedProtocol
         self.server = uvicorn.Server(
             uvicorn.Config(
                 self.app,

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import uvicorn
 
 from server.http.app import Surface, create_app
-from server.http.inference.bounded_protocol import BoundedHeads
+from server.http.inference.bounded_protocol import BoundedProtocol
 from server.http.inference.protocol import protocol_for
 from server.secret import Secret
 from server.settings import Settings
@@ -72,7 +72,7 @@ def running(
     standin: Any = manager or Manager(*all_servables())
     app = create_app(standin, metrics, Settings(**{"control_token": Secret(TOKEN), **settings}), surface=surface)
     cors = bool(settings.get("cors_origins"))
-    protocol = BoundedHeads if way == "litestar" else protocol_for(app.state.inference, app.state.rate, cors=cors)
+    protocol = BoundedProtocol if way == "litestar" else protocol_for(app.state.inference, app.state.rate, cors=cors)
     config = uvicorn.Config(app, port=0, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False)
     listening = threading.Event()
     server = _Server(config, listening)

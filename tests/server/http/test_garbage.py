@@ -15,7 +15,7 @@ from tests.server.http.inference.test_protocol import BODY, Reader, question
 from tests.server.http.live import Live, live
 
 ROUNDS = 10
-OURS = frozenset({"Bound", "ShortCycle", "Exchange", "InferRequest", "Answer", "Overloaded"})
+OURS = frozenset({"Bound", "PredictionCycle", "Exchange", "InferRequest", "Answer", "Overloaded"})
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from server.http.codec.call import Call, Target
 from server.http.inference.head_cache import (
     KEPT,
     LONGEST,
-    KnownHeads,
+    HeadCache,
     split,
 )
 
@@ -20,8 +20,8 @@ def whole(head: bytes, body: bytes = b"12345") -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def known(*heads: bytes) -> KnownHeads:
-    made = KnownHeads()
+def known(*heads: bytes) -> HeadCache:
+    made = HeadCache()
     for head in heads:
         made.add(split(whole(head))[0], CALL)
     return made

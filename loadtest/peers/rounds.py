@@ -54,7 +54,7 @@ class Options:
 
 
 @dataclass(slots=True)
-class _Sitting:
+class _Rounds:
     options: Options
     generator: Generator
     pythons: Mapping[str, environments.Environment]
@@ -63,20 +63,20 @@ class _Sitting:
     bare: list[Bare] = field(default_factory=list)
 
 
-def sit(options: Options, generator: Generator) -> Comparison:
+def measure_rounds(options: Options, generator: Generator) -> Comparison:
     """Measure everything; a peer that fails is skipped for that ensemble and named. Raises PeerError."""
     machine = this_machine()
     pythons = _prepare(options)
-    sitting = _Sitting(options, generator, pythons)
+    rounds = _Rounds(options, generator, pythons)
     for ensemble in options.ensembles:
         expected = reference(ensemble, options.folder)
         if any(peer.kind == "tutti" for peer in options.peers):
             publish(ensemble, options.folder / "models" / ensemble.name)
         for number in range(1, options.rounds + 1):
             for peer in options.peers:
-                _measure(sitting, number, peer, ensemble, expected[:CHECK_ROWS])
+                _measure(rounds, number, peer, ensemble, expected[:CHECK_ROWS])
             if options.bare:
-                sitting.bare += alone(ensemble, options.seconds)
+                rounds.bare += alone(ensemble, options.seconds)
     return Comparison(
         machine=machine,
         load_after=os.getloadavg()[0],
@@ -84,10 +84,10 @@ def sit(options: Options, generator: Generator) -> Comparison:
         rounds=options.rounds,
         files=options.files,
         versions={name: found.versions for name, found in pythons.items()},
-        results=results(sitting.measurements),
-        bare=bare_medians(sitting.bare),
-        skipped=[Skipped(peer=peer, ensemble=name, reason=why) for (peer, name), why in sitting.skipped.items()],
-        measurements=sitting.measurements,
+        results=results(rounds.measurements),
+        bare=bare_medians(rounds.bare),
+        skipped=[Skipped(peer=peer, ensemble=name, reason=why) for (peer, name), why in rounds.skipped.items()],
+        measurements=rounds.measurements,
     )
 
 
@@ -96,22 +96,22 @@ def _prepare(options: Options) -> dict[str, environments.Environment]:
     return {family: environments.prepare(family, options.environments, options.tell) for family in families}
 
 
-def _measure(sitting: _Sitting, number: int, peer: Peer, ensemble: Ensemble, expected: Rows) -> None:
+def _measure(rounds: _Rounds, number: int, peer: Peer, ensemble: Ensemble, expected: Rows) -> None:
     """One peer in one round; what went wrong is kept, and the peer left out of the ensemble's further rounds."""
-    options = sitting.options
+    options = rounds.options
     protocols = [protocol for protocol in options.protocols if protocol in peer.formats]
-    if not protocols or (peer.name, ensemble.name) in sitting.skipped:
+    if not protocols or (peer.name, ensemble.name) in rounds.skipped:
         return
     try:
-        with served(peer, ensemble, protocols[0], options, sitting.pythons) as server:
+        with served(peer, ensemble, protocols[0], options, rounds.pythons) as server:
             for protocol in protocols:
-                for measured in _load(sitting, number, peer, ensemble, expected, protocol, server):
-                    sitting.measurements.append(measured)
+                for measured in _load(rounds, number, peer, ensemble, expected, protocol, server):
+                    rounds.measurements.append(measured)
                     rate, p99 = measured.figures.rps, measured.figures.p99_us / 1e3
                     what = f"{ensemble.name} {protocol} {measured.connections}"
                     options.tell(f"round {number}: {peer.name}: {what}: {rate:,.0f}/s, p99 {p99:.1f} ms")
     except PeerError as error:
-        sitting.skipped[peer.name, ensemble.name] = str(error)
+        rounds.skipped[peer.name, ensemble.name] = str(error)
         options.tell(f"round {number}: {peer.name}: {error}")
 
 
@@ -149,7 +149,7 @@ def command(peer: Peer, ensemble: Ensemble, port: int, python: Path, options: Op
 
 
 def _load(
-    sitting: _Sitting,
+    rounds: _Rounds,
     number: int,
     peer: Peer,
     ensemble: Ensemble,
@@ -157,16 +157,16 @@ def _load(
     protocol: Protocol,
     server: Server,
 ) -> Iterator[Measurement]:
-    options, speaks = sitting.options, peer.formats[protocol]
+    options, speaks = rounds.options, peer.formats[protocol]
     if peer.kind != "ceiling":
         rows = ensemble.rows(len(expected))
         check(peer.name, server.port, speaks, speaks.request(ensemble.name, rows), expected)
     request = speaks.request(ensemble.name, ensemble.rows(1))
     if options.warm_up_s:
-        sitting.generator.load(server.port, request, connections=WARM_UP_CONNECTIONS, seconds=options.warm_up_s)
+        rounds.generator.load(server.port, request, connections=WARM_UP_CONNECTIONS, seconds=options.warm_up_s)
     for connections in options.connections:
         watch = Watch(server)
-        figures = sitting.generator.load(server.port, request, connections=connections, seconds=options.seconds)
+        figures = rounds.generator.load(server.port, request, connections=connections, seconds=options.seconds)
         others, server_cpu_s = watch.others(), watch.server_cpu_s()
         yield Measurement(
             round=number, peer=peer.name, title=peer.title, kind=peer.kind, ensemble=ensemble.name,

@@ -17,7 +17,7 @@ from loadtest.peers.comparison import Comparison
 from loadtest.peers.ensembles import Ensemble, build, write
 from loadtest.peers.errors import PeerError
 from loadtest.peers.networks import perceptron
-from loadtest.peers.sitting import Options, command, reference, sit
+from loadtest.peers.rounds import Options, command, reference
 
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 
@@ -39,7 +39,7 @@ def test_a_server_is_measured_and_a_failing_one_is_skipped_and_named(tmp_path: P
         peers=[constant, broken], ensembles=[small], protocols=["json"], connections=[2], seconds=1, rounds=1,
         warm_up_s=0, bare=False, environments=tmp_path, folder=tmp_path, tell=told.append,
     )  # fmt: skip
-    comparison = sit(options, wrk.find(tmp_path / "wrk"))
+    comparison = measure_rounds(options, wrk.find(tmp_path / "wrk"))
     (result,) = comparison.results
     assert (result.peer, result.errors, result.rounds) == ("constant", 0, 1)
     assert result.rps > 0
