@@ -17,7 +17,7 @@ from loadtest.peers.comparison import Comparison
 from loadtest.peers.ensembles import Ensemble, build, write
 from loadtest.peers.errors import PeerError
 from loadtest.peers.networks import perceptron
-from loadtest.peers.rounds import Options, command, reference
+from loadtest.peers.rounds import Options, command, measure_rounds, reference
 
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 
