@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -32,6 +33,10 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float
     before_p99_ms: float
     now_p99_ms: float
+    before_cpu_us: float
+    now_cpu_us: float
+    cpu_ratio: float
+    """Of the server's processor time a request: on a machine that others use it says more than requests/s."""
 
 
 class Checkouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,15 +69,16 @@ def measure(
     publish(ensemble, repositories[0], checkout=before)  # its own format
     publish(ensemble, repositories[1])
     kinds = [(protocol, connections) for protocol in PROTOCOLS for connections in CONNECTIONS]
-    found: dict[tuple[Protocol, int], list[tuple[Figures, Figures]]] = {kind: [] for kind in kinds}
+    found: dict[tuple[Protocol, int], list[tuple[_Round, _Round]]] = {kind: [] for kind in kinds}
     with (
         serving_repository(repositories[0], [ensemble], folder / "before", arguments, checkout=before) as old,
         serving_repository(repositories[1], [ensemble], folder / "now", arguments) as new,
     ):
 
-        def ask(served: Served, protocol: Protocol, connections: int) -> Figures:
-            request = served.request(protocol=protocol)
-            return generator.load(served.server.port, request, connections=connections, seconds=seconds)
+        def ask(served: Served, protocol: Protocol, connections: int) -> _Round:
+            request, used = served.request(protocol=protocol), served.server.cpu_s()
+            figures = generator.load(served.server.port, request, connections=connections, seconds=seconds)
+            return _Round(figures, (served.server.cpu_s() - used) / max(1, figures.requests) * 1e6)
 
         for served in (old, new):
             ask(served, "json", CONNECTIONS[0])  # warm
@@ -83,8 +89,8 @@ def measure(
                 first, second = figures[id(old)], figures[id(new)]
                 found[protocol, connections].append((first, second))
                 tell(
-                    f"round {turn + 1}, {protocol}, {connections} connections: {first.rps:,.0f}/s before, "
-                    f"{second.rps:,.0f}/s now, × {second.rps / max(1.0, first.rps):.3f}"
+                    f"round {turn + 1}, {protocol}, {connections} connections: {first.figures.rps:,.0f}/s before, "
+                    f"{second.figures.rps:,.0f}/s now; {first.cpu_us:.1f} and {second.cpu_us:.1f} µs of processor time"
                 )
     return Checkouts(
         machine=machine,
@@ -96,13 +102,22 @@ def measure(
     )
 
 
-def _pair(protocol: Protocol, connections: int, rounds: Sequence[tuple[Figures, Figures]]) -> Pair:
+@dataclass(frozen=True, slots=True)
+class _Round:
+    figures: Figures
+    cpu_us: float
+
+
+def _pair(protocol: Protocol, connections: int, rounds: Sequence[tuple[_Round, _Round]]) -> Pair:
     return Pair(
         protocol=protocol,
         connections=connections,
-        before_rps=median(old.rps for old, _ in rounds),
-        now_rps=median(new.rps for _, new in rounds),
-        ratio=median(new.rps / max(1.0, old.rps) for old, new in rounds),
-        before_p99_ms=median(old.p99_us for old, _ in rounds) / 1e3,
-        now_p99_ms=median(new.p99_us for _, new in rounds) / 1e3,
+        before_rps=median(old.figures.rps for old, _ in rounds),
+        now_rps=median(new.figures.rps for _, new in rounds),
+        ratio=median(new.figures.rps / max(1.0, old.figures.rps) for old, new in rounds),
+        before_p99_ms=median(old.figures.p99_us for old, _ in rounds) / 1e3,
+        now_p99_ms=median(new.figures.p99_us for _, new in rounds) / 1e3,
+        before_cpu_us=median(old.cpu_us for old, _ in rounds),
+        now_cpu_us=median(new.cpu_us for _, new in rounds),
+        cpu_ratio=median(new.cpu_us / max(1e-9, old.cpu_us) for old, new in rounds),
     )

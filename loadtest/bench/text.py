@@ -139,12 +139,14 @@ def checkouts_text(result: Checkouts) -> str:
         result.machine.line(),
         f"(after it {result.load_after:.2f}). Ensemble {result.ensemble}, {result.rounds} interleaved rounds, medians.",
         "",
-        "| load | before requests/s | now | now ÷ before | p99 ms before | now |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| load | before requests/s | now | now ÷ before | before CPU µs a request | now | now ÷ before "
+        "| before p99 ms | now |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for one in result.pairs:
         cells = [number(value) for value in (one.before_rps, one.now_rps)]
         late = [number(value) for value in (one.before_p99_ms, one.now_p99_ms)]
         load = f"{one.protocol}, {one.connections} connection{'s' * (one.connections != 1)}"
-        lines.append(f"| {load} | {' | '.join(cells)} | {one.ratio:.3f} | {' | '.join(late)} |")
+        used = f"{one.before_cpu_us:.1f} | {one.now_cpu_us:.1f} | {one.cpu_ratio:.3f}"
+        lines.append(f"| {load} | {' | '.join(cells)} | {one.ratio:.3f} | {used} | {' | '.join(late)} |")
     return "\n".join(lines) + "\n"
