@@ -31,13 +31,7 @@ from exporter.fusing.quantising import Decision, quantised
 from exporter.gate.inference import Graph
 from exporter.recipe.options import Options
 from exporter.recipe.recipe import Recipe
-from exporter.recipe.sources import (
-    Cleaning,
-    Dataset,
-    Split,
-    clean,
-    split,
-)
+from exporter.recipe.sources import Cleaning, Dataset, Split, clean, split
 from exporter.reporting.leaderboard import Leaderboard
 from exporter.reporting.report import report_files, write_report
 from exporter.threads import blas_on_one_thread

@@ -16,12 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from loadtest.errors import LoadtestError
 from loadtest.load.runner import Progress as Tell
 from loadtest.load.runner import run
-from loadtest.load.scenarios import (
-    SCENARIOS,
-    Options,
-    Plan,
-    plan,
-)
+from loadtest.load.scenarios import SCENARIOS, Options, Plan, plan
 from loadtest.reporting.picture import draw, require_matplotlib
 from loadtest.reporting.report import Report, build
 from loadtest.reporting.text import as_text

@@ -13,28 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from model_repo import (
-    File,
-    Fusion,
-    Golden,
-    Input,
-    Manifest,
-    Mean,
-    Member,
-    Provider,
-    Repository,
-    Stacked,
-    Staging,
-)
+from model_repo import File, Fusion, Golden, Input, Manifest, Mean, Member, Provider, Repository, Stacked, Staging
 from model_repo.format.manifest import FORMAT, Kind, Task
 from server.runtime.answer.task_steps import alignment_of, fuse_for
 from server.runtime.datatypes import DATATYPES, NUMPY_TYPES, Array, TensorInfo
-from server.runtime.sessions.session import (
-    Model,
-    RunError,
-    Session,
-    SessionKey,
-)
+from server.runtime.sessions.session import Model, RunError, Session, SessionKey
 
 DIGEST = "0" * 64
 

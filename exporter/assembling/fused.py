@@ -11,12 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter import bundle as bundles
-from exporter.assembling.comparison import (
-    Compared,
-    Trial,
-    compare,
-    subsets_of,
-)
+from exporter.assembling.comparison import Compared, Trial, compare, subsets_of
 from exporter.assembling.evaluation import evaluate, missed
 from exporter.assembling.useful import Published, published
 from exporter.bundle import Bundle, LedgerFiles, Part

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from exporter.fusing.ledger import Ledger
 from exporter.fusing.rules import FittedRule, calibrated_stack, fit_rule, single
 from exporter.fusing.selection import Fusing, cross_fit
-from exporter.fusing.subsets import (
-    Subset,
-    Subsets,
-    drawn,
-    only,
-)
+from exporter.fusing.subsets import Subset, Subsets, drawn, only
 from exporter.recipe.recipe import Head
 from exporter.recipe.rule_names import RuleName
 from exporter.scoring.objective import wording

@@ -13,20 +13,10 @@ from exporter.foreign.dense import classes_first
 from exporter.foreign.meaning import Seen
 from exporter.foreign.model_file import NOT_FINITE, ModelFile, ModelFileError
 from exporter.foreign.naming import Naming, agree
-from exporter.foreign.turned_answers import (
-    hint,
-    needless,
-    rows_first,
-    stacked,
-)
+from exporter.foreign.turned_answers import hint, needless, rows_first, stacked
 from exporter.foreign.unfusable import reason as unfusable
 from exporter.foreign.wishes import Wishes
-from exporter.onnx_graphs.answer_columns import (
-    as_floats,
-    declared_as,
-    divided_by_sum,
-    flattened,
-)
+from exporter.onnx_graphs.answer_columns import as_floats, declared_as, divided_by_sum, flattened
 from exporter.onnx_graphs.labels import Stated, stated
 from exporter.onnx_graphs.votes import LABEL_TYPES, one_hot
 from exporter.onnx_graphs.zipmap import columns_of, join

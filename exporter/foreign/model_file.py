@@ -18,13 +18,7 @@ from exporter.onnx_graphs.zipmap import unzip
 from server.runtime.datatypes import DATATYPES, FLOAT_TYPES, Array, TensorInfo
 from server.runtime.sessions.batch_buckets import Bucketed, Buckets
 from server.runtime.sessions.external_weights import ModelError, locations, parse
-from server.runtime.sessions.session import (
-    Model,
-    RunError,
-    Session,
-    SessionError,
-    SessionKey,
-)
+from server.runtime.sessions.session import Model, RunError, Session, SessionError, SessionKey
 
 NOT_RUN = "does not run on the golden rows"
 NOT_FINITE = "has NaN or infinite values on sample rows"

@@ -8,13 +8,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from exporter.foreign.model_file import ModelFile
-from exporter.onnx_graphs.edits import (
-    add_constant,
-    fresh,
-    matrix,
-    opset,
-    replace_output,
-)
+from exporter.onnx_graphs.edits import add_constant, fresh, matrix, opset, replace_output
 from model_repo.format.manifest import Task
 from model_repo.format.rules import CLASSLESS
 from server.runtime.datatypes import Array, TensorInfo

@@ -11,13 +11,7 @@ from numpy.typing import NDArray
 
 from exporter.data.dataset import Array
 from exporter.errors import ConversionError
-from server.runtime.sessions.session import (
-    Model,
-    RunError,
-    Session,
-    SessionError,
-    SessionKey,
-)
+from server.runtime.sessions.session import Model, RunError, Session, SessionError, SessionKey
 
 _BATCH_ROWS = 256
 

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 
 from exporter.data.dataset import FREE, FUSION, TEST, Array
 from exporter.errors import DataError
-from exporter.graphs.planetoid_pickle import (
-    Csr,
-    read_array,
-    read_matrix,
-    read_pairs,
-)
+from exporter.graphs.planetoid_pickle import Csr, read_array, read_matrix, read_pairs
 
 UNLABELLED = -1
 NO_PART = -1

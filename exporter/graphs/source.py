@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from exporter.data.dataset import Array, Dataset, Rows
 from exporter.data.source import Domain, Source
 from exporter.errors import DataError
-from exporter.graphs.citations import (
-    NO_PART,
-    Citations,
-    read_npz,
-    read_planetoid,
-)
+from exporter.graphs.citations import NO_PART, Citations, read_npz, read_planetoid
 from model_repo import Input
 
 FEATURES, NEIGHBOURS, NODE = "features", "neighbours", "node"

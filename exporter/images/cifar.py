@@ -14,20 +14,8 @@ import numpy as np
 from exporter.data.dataset import Dataset
 from exporter.data.source import Domain, Source
 from exporter.errors import DataError
-from exporter.images.cifar_files import (
-    CLASSES,
-    binary_batch,
-    compact_file,
-    meta_names,
-    python_batch,
-)
-from exporter.images.rows import (
-    Bytes,
-    Index,
-    RowLimit,
-    Shelf,
-    dataset_of,
-)
+from exporter.images.cifar_files import CLASSES, binary_batch, compact_file, meta_names, python_batch
+from exporter.images.rows import Bytes, Index, RowLimit, Shelf, dataset_of
 
 Read = Callable[[Path], Shelf]
 _FORMS: tuple[tuple[str, str, Read], ...] = (

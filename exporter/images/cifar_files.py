@@ -10,12 +10,7 @@ import numpy as np
 
 from exporter.data.plain_pickle import PickleError, PlainArray, load_plain
 from exporter.errors import DataError
-from exporter.images.rows import (
-    Bytes,
-    Index,
-    Shelf,
-    decoded,
-)
+from exporter.images.rows import Bytes, Index, Shelf, decoded
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE = 32

@@ -13,12 +13,7 @@ import numpy as np
 from exporter.data.dataset import Dataset
 from exporter.data.source import Domain, Source
 from exporter.errors import DataError
-from exporter.images.rows import (
-    Bytes,
-    RowLimit,
-    Shelf,
-    dataset_of,
-)
+from exporter.images.rows import Bytes, RowLimit, Shelf, dataset_of
 
 _UNSIGNED_BYTE = 8
 _MOST_BYTES = 2**31

@@ -12,15 +12,7 @@ from msgspec import Meta
 from exporter.data.dataset import Dataset
 from exporter.data.source import Domain, Source
 from exporter.errors import DataError
-from exporter.images.rows import (
-    Bytes,
-    Index,
-    Mode,
-    RowLimit,
-    Shelf,
-    dataset_of,
-    decoded,
-)
+from exporter.images.rows import Bytes, Index, Mode, RowLimit, Shelf, dataset_of, decoded
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 

@@ -11,13 +11,7 @@ from torch import Tensor, nn
 
 from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Array, Rows
-from exporter.members.base import (
-    NETWORK,
-    Setting,
-    Tolerance,
-    Trained,
-    Training,
-)
+from exporter.members.base import NETWORK, Setting, Tolerance, Trained, Training
 from exporter.members.training_loop import Loss, fit, seeded
 from model_repo.format.manifest import Kind
 

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from exporter.onnx_graphs.edits import (
-    add_constant,
-    fresh,
-    opset,
-    replace_output,
-)
+from exporter.onnx_graphs.edits import add_constant, fresh, opset, replace_output
 
 _AXES_AS_INPUT = 13
 """The operator set from which ReduceSum takes its axes as an input."""

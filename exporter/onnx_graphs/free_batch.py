@@ -13,13 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper
 
-from exporter.onnx_graphs.edits import (
-    add_constant,
-    attributes,
-    constant,
-    fresh,
-    producers,
-)
+from exporter.onnx_graphs.edits import add_constant, attributes, constant, fresh, producers
 
 ROWS = "n"
 _STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}

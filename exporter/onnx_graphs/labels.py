@@ -15,13 +15,7 @@ from typing import Any
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from exporter.onnx_graphs.edits import (
-    ML,
-    attributes,
-    constant,
-    producers,
-    upstream,
-)
+from exporter.onnx_graphs.edits import ML, attributes, constant, producers, upstream
 
 CLASSIFIERS = ("TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier")
 """Nodes of `ai.onnx.ml` that give a label, scores, and name their classes."""

@@ -8,14 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from exporter.onnx_graphs.edits import (
-    ML,
-    add_constant,
-    fresh,
-    matrix,
-    opset,
-    replace_output,
-)
+from exporter.onnx_graphs.edits import ML, add_constant, fresh, matrix, opset, replace_output
 from server.runtime.datatypes import TensorInfo
 
 LABEL_TYPES = frozenset(f"tensor({kind})" for kind in ("string", "int64", "int32", "bool"))

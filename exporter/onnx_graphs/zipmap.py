@@ -8,14 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
-from exporter.onnx_graphs.edits import (
-    ML,
-    add_constant,
-    fresh,
-    matrix,
-    opset,
-    replace_output,
-)
+from exporter.onnx_graphs.edits import ML, add_constant, fresh, matrix, opset, replace_output
 from exporter.onnx_graphs.labels import zipped
 
 

@@ -16,12 +16,7 @@ from exporter.members.base import Family, Spec, names_of
 from exporter.recipe.families import FAMILIES
 from exporter.recipe.rule_names import REGRESSION_RULES, RuleName
 from exporter.recipe.sources import SOURCES, Source, SplitSpec
-from exporter.scoring.objective import (
-    DEFAULT_METRIC,
-    METRICS_OF,
-    MetricName,
-    Objective,
-)
+from exporter.scoring.objective import DEFAULT_METRIC, METRICS_OF, MetricName, Objective
 from model_repo.expectation import explained
 from model_repo.format.manifest import Batching, Name, Task
 from model_repo.format.paths import is_name

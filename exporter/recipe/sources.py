@@ -16,12 +16,7 @@ from exporter.series.source import Series
 from exporter.speech.source import Speech
 from exporter.tables.digit_pairs import DigitPairs
 from exporter.tables.source import Table
-from exporter.text.source import (
-    AgNews,
-    Imdb,
-    Sst2,
-    Texts,
-)
+from exporter.text.source import AgNews, Imdb, Sst2, Texts
 
 SOURCES: Mapping[str, type[Source]] = {
     str(source.__struct_config__.tag): source

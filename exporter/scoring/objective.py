@@ -10,14 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array, Rows
-from exporter.scoring.metrics import (
-    Metrics,
-    label_losses,
-    log_losses,
-    measure,
-    measure_labels,
-    measure_values,
-)
+from exporter.scoring.metrics import Metrics, label_losses, log_losses, measure, measure_labels, measure_values
 from model_repo.format.manifest import Task
 
 MetricName = Literal["log_loss", "rmse", "mae"]

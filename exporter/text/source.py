@@ -16,21 +16,9 @@ from exporter.data.dataset import FREE, FUSION, TEST, Array, Dataset, Rows
 from exporter.data.source import Domain, Source
 from exporter.data.splits import Split, allocate
 from exporter.errors import DataError
-from exporter.text.text_files import (
-    Columns,
-    Text,
-    first_of,
-    read_texts,
-)
+from exporter.text.text_files import Columns, Text, first_of, read_texts
 from exporter.text.vectors import token_vectors
-from exporter.text.vocabulary import (
-    TokenizerSpec,
-    Windows,
-    context_of,
-    encoder_of,
-    tensor_of,
-    trained,
-)
+from exporter.text.vocabulary import TokenizerSpec, Windows, context_of, encoder_of, tensor_of, trained
 from exporter.threads import blas_on_one_thread
 from model_repo import Input, TextInput
 from model_repo.format.manifest import Name

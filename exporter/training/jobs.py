@@ -19,16 +19,7 @@ from exporter.errors import ConversionError, ParityError, TrainingError
 from exporter.gate.inference import Graph
 from exporter.gate.parity import Answer, Parity, check_parity
 from exporter.gate.sweep import Sweep
-from exporter.members.base import (
-    Device,
-    Extended,
-    ExtraGraph,
-    Family,
-    Group,
-    Setting,
-    Trained,
-    names_of,
-)
+from exporter.members.base import Device, Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
 from model_repo.cli.distribution import NAME
 from model_repo.format.manifest import Kind
 

@@ -9,20 +9,9 @@ from dataclasses import dataclass
 from loadtest.accelerators.errors import DeviceError
 from loadtest.peers.networks import perceptron
 from model_repo import Provider
-from server.runtime.sessions.provider_options import (
-    BINDING,
-    BUCKETS,
-    GRAPHS,
-    tuning,
-)
+from server.runtime.sessions.provider_options import BINDING, BUCKETS, GRAPHS, tuning
 from server.runtime.sessions.providers import shortfall
-from server.runtime.sessions.session import (
-    Model,
-    Session,
-    SessionError,
-    SessionKey,
-    available_providers,
-)
+from server.runtime.sessions.session import Model, Session, SessionError, SessionKey, available_providers
 
 PROVIDERS: Mapping[str, str] = {
     "cuda": "CUDAExecutionProvider",

@@ -10,12 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from loadtest.load.alarm import Alarm
-from loadtest.load.outcome import (
-    ANSWERED,
-    Outcome,
-    explain,
-    judge,
-)
+from loadtest.load.outcome import ANSWERED, Outcome, explain, judge
 from loadtest.load.record import Record
 from loadtest.load.target import Target
 from loadtest.load.wire import Connection, Reply, connect

@@ -12,25 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from loadtest.errors import LoadtestError, TargetError
-from loadtest.load.arrivals import (
-    Phase,
-    arrivals,
-    extended,
-    spans,
-)
+from loadtest.load.arrivals import Phase, arrivals, extended, spans
 from loadtest.load.load import Load
 from loadtest.load.outcome import Outcome
 from loadtest.load.record import Record, Sample
 from loadtest.load.scenarios import CAPACITY_CONNECTIONS, Plan, phases
 from loadtest.load.target import OURS, Target, discover
 from loadtest.load.wire import Address
-from loadtest.swaps.swaps import (
-    Command,
-    Publish,
-    Published,
-    Republisher,
-    Swapper,
-)
+from loadtest.swaps.swaps import Command, Publish, Published, Republisher, Swapper
 
 LEAD_S = 0.02
 """From setting up to the first due time of an open loop."""

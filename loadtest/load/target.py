@@ -11,18 +11,8 @@ import numpy as np
 
 from loadtest.errors import TargetError
 from loadtest.load.outcome import ANSWERED, explain, judge
-from loadtest.load.payload import (
-    Protocol,
-    Tensor,
-    encode,
-    random_inputs,
-)
-from loadtest.load.wire import (
-    Address,
-    Reply,
-    exchange,
-    request_bytes,
-)
+from loadtest.load.payload import Protocol, Tensor, encode, random_inputs
+from loadtest.load.wire import Address, Reply, exchange, request_bytes
 
 T = TypeVar("T")
 

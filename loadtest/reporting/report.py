@@ -15,13 +15,7 @@ from loadtest.load.record import Floats, Sample
 from loadtest.load.runner import Run, Span
 from loadtest.load.target import OURS
 from loadtest.reporting.latency import Latency, latency_of, latency_of_seconds
-from loadtest.reporting.swap_report import (
-    Regression,
-    SwapReport,
-    SwapsReport,
-    regressions,
-    report_swaps,
-)
+from loadtest.reporting.swap_report import Regression, SwapReport, SwapsReport, regressions, report_swaps
 
 FORMAT = 1
 

@@ -5,27 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model_repo.cli.summary import (
-    EnsembleDetails,
-    EnsembleSummary,
-    VersionDetails,
-    VersionSummary,
-    metrics_of,
-)
-from model_repo.cli.tables import (
-    date,
-    fields,
-    size,
-    table,
-)
-from model_repo.format.manifest import (
-    Conformal,
-    Execution,
-    Input,
-    Manifest,
-    OnnxModel,
-    Tokenizer,
-)
+from model_repo.cli.summary import EnsembleDetails, EnsembleSummary, VersionDetails, VersionSummary, metrics_of
+from model_repo.cli.tables import date, fields, size, table
+from model_repo.format.manifest import Conformal, Execution, Input, Manifest, OnnxModel, Tokenizer
 from model_repo.format.rules import rule_of
 from model_repo.wording import count, printable
 

@@ -22,15 +22,7 @@ from pathlib import Path
 import msgspec
 
 from model_repo.errors import NotFoundError, RepositoryError, UnsafePathError
-from model_repo.format.manifest import (
-    File,
-    Golden,
-    LedgerFile,
-    Manifest,
-    OnnxModel,
-    Stacked,
-    Tokenizer,
-)
+from model_repo.format.manifest import File, Golden, LedgerFile, Manifest, OnnxModel, Stacked, Tokenizer
 
 MAX_PATH_BYTES = 1024
 MAX_COMPONENT_BYTES = 255

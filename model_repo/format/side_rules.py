@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from model_repo.format.manifest import (
-    Detector,
-    Extra,
-    Manifest,
-    OnnxModel,
-)
+from model_repo.format.manifest import Detector, Extra, Manifest, OnnxModel
 from model_repo.format.model_rules import provider_problems, wiring_problems
 from model_repo.format.paths import is_name
 from model_repo.wording import listed, name_problem, repeated

@@ -20,24 +20,11 @@ from model_repo.errors import (
 )
 from model_repo.format.decoding import MAX_MANIFEST_BYTES, decode
 from model_repo.format.manifest import MANIFEST_FILE, Manifest
-from model_repo.format.paths import (
-    is_name,
-    open_file,
-    parse_version,
-    reported,
-)
+from model_repo.format.paths import is_name, open_file, parse_version, reported
 from model_repo.store.disk import sync_folder
 from model_repo.store.misplaced import misnamed
 from model_repo.store.owner import collect, owned_name
-from model_repo.store.routes import (
-    ROUTES_FILE,
-    Aspired,
-    Routes,
-    Stamp,
-    protected,
-    published,
-    resolve,
-)
+from model_repo.store.routes import ROUTES_FILE, Aspired, Routes, Stamp, protected, published, resolve
 from model_repo.store.routes_file import RoutesFile
 from model_repo.store.staging import Staging
 from model_repo.store.verify import verify, walk

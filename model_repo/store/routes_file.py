@@ -14,13 +14,7 @@ from model_repo.errors import RoutesError
 from model_repo.format.paths import open_file, reported
 from model_repo.store.disk import replace_file
 from model_repo.store.owner import owned_name
-from model_repo.store.routes import (
-    ROUTES_FILE,
-    Routes,
-    decode_routes,
-    encode_routes,
-    resolve,
-)
+from model_repo.store.routes import ROUTES_FILE, Routes, decode_routes, encode_routes, resolve
 
 MAX_ROUTES_BYTES = 2**20
 

@@ -13,19 +13,9 @@ from typing import TYPE_CHECKING, Self
 
 from model_repo.errors import ConflictError, IntegrityError, ManifestError, RepositoryError, UnsafePathError
 from model_repo.format.decoding import decode
-from model_repo.format.manifest import (
-    MANIFEST_FILE,
-    File,
-    Manifest,
-    encode,
-)
+from model_repo.format.manifest import MANIFEST_FILE, File, Manifest, encode
 from model_repo.format.paths import manifest_files, parse_version, path_problem
-from model_repo.store.disk import (
-    chunks_of,
-    sync_folder,
-    sync_tree,
-    write_file,
-)
+from model_repo.store.disk import chunks_of, sync_folder, sync_tree, write_file
 from model_repo.store.owner import owned_name
 from model_repo.wording import reason
 

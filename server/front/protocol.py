@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from server.front.inference import ClientCall, FrontInference
-from server.http.inference.protocol import (
-    PredictionCycle,
-    PredictionProtocol,
-    protocol_for,
-    special_of,
-)
+from server.http.inference.protocol import PredictionCycle, PredictionProtocol, protocol_for, special_of
 
 
 class LimitedWay(PredictionProtocol):

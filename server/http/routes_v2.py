@@ -12,14 +12,7 @@ from server.http.codec.errors import RETRY_AFTER_S, without_paths
 from server.http.codec.signature import Signatures
 from server.http.metadata import all_servables, model_config, model_metadata, server_metadata, statistics
 from server.http.openapi import error_responses
-from server.http.response_structs import (
-    AllStatistics,
-    Live,
-    ModelConfig,
-    ModelMetadata,
-    Ready,
-    ServerMetadata,
-)
+from server.http.response_structs import AllStatistics, Live, ModelConfig, ModelMetadata, Ready, ServerMetadata
 
 if TYPE_CHECKING:
     from server.serving.manager import Manager

@@ -25,12 +25,7 @@ from server.runtime.options import Choice, RuntimeOptions
 from server.runtime.plans.candidates import Candidates
 from server.runtime.plans.choice import Planning
 from server.runtime.plans.opening import Opening
-from server.runtime.plans.plan import (
-    Closed,
-    Plan,
-    Sequential,
-    Slot,
-)
+from server.runtime.plans.plan import Closed, Plan, Sequential, Slot
 from server.runtime.prediction import FUSION, VOTERS, Execution, MemberFailure, OutputSpec, Prediction
 from server.runtime.sessions.pool import SessionPool
 from server.runtime.sessions.session import Session

@@ -14,14 +14,7 @@ from server.errors import LoadError
 from server.metrics import Metrics
 from server.runtime import Layout
 from server.serving.loader import Loader
-from server.serving.route_table import (
-    NOTHING,
-    Table,
-    build,
-    candidates,
-    kept_previous,
-    wanted,
-)
+from server.serving.route_table import NOTHING, Table, build, candidates, kept_previous, wanted
 from server.serving.servable import Servable
 
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]

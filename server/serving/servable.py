@@ -13,12 +13,7 @@ from server.runtime import LoadedEnsemble, Prediction
 from server.runtime.prediction import VOTERS, Role
 from server.runtime.side_model import SCORE
 from server.serving.batching.answer import Answer
-from server.serving.batching.batch import (
-    Arrays,
-    BatchResult,
-    Entry,
-    Part,
-)
+from server.serving.batching.batch import Arrays, BatchResult, Entry, Part
 from server.serving.batching.batcher import Batcher, BatcherStatistics
 from server.serving.batching.isolation import compute
 from server.serving.batching.reply import Asked, DirectReply

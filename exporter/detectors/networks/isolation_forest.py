@@ -16,12 +16,7 @@ from exporter.detectors.isolation_forest import IsolationForest
 from exporter.detectors.networks.components import Components
 from exporter.detectors.networks.isolation_graph import isolation_graph
 from exporter.detectors.networks.training import train_detector
-from exporter.members.base import (
-    TREES,
-    Setting,
-    Tolerance,
-    Trained,
-)
+from exporter.members.base import TREES, Setting, Tolerance, Trained
 from model_repo.format.manifest import Kind
 
 

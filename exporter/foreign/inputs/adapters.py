@@ -13,14 +13,7 @@ from onnx.helper import make_node
 
 from exporter.foreign.model_file import ModelFile, ModelFileError
 from exporter.foreign.neighbours import HALF_RTOL, apart, in_16_bits
-from exporter.foreign.sent import (
-    Sent,
-    along,
-    applied,
-    arriving,
-    picture_axes,
-    target,
-)
+from exporter.foreign.sent import Sent, along, applied, arriving, picture_axes, target
 from exporter.foreign.tolerance import Tolerance
 from exporter.onnx_graphs.edits import add_constant, fresh, opset
 from server.runtime.datatypes import DATATYPES, Array, TensorInfo

@@ -10,12 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from exporter.errors import BundleError
-from exporter.foreign.model_file import (
-    NOT_FINITE,
-    NOT_RUN,
-    ModelFile,
-    ModelFileError,
-)
+from exporter.foreign.model_file import NOT_FINITE, NOT_RUN, ModelFile, ModelFileError
 from model_repo import Input
 from model_repo.wording import reason
 from server.runtime.datatypes import NUMPY_TYPES, Array

@@ -23,12 +23,7 @@ from exporter.foreign.neighbours import apart
 from exporter.foreign.tolerance import Tolerance
 from exporter.onnx_graphs.edits import add_constant, fresh
 from model_repo import Input, TextInput, Tokenizer
-from server.runtime.answer.tokenizers import (
-    Encoder,
-    TextError,
-    codec_of,
-    encode_with,
-)
+from server.runtime.answer.tokenizers import Encoder, TextError, codec_of, encode_with
 from server.runtime.datatypes import Array, TensorInfo
 
 TEXT = "text"

@@ -14,14 +14,7 @@ from numpy.typing import NDArray
 from exporter.data.dataset import Array, Dataset, Rows
 from exporter.errors import BundleError, ConversionError, ParityError
 from exporter.foreign.objects.classes import in_order
-from exporter.foreign.objects.member import (
-    Brought,
-    Said,
-    Wiring,
-    aligned,
-    from_file,
-    opened,
-)
+from exporter.foreign.objects.member import Brought, Said, Wiring, aligned, from_file, opened
 from exporter.foreign.objects.trained import TrainedElsewhere
 from exporter.gate.parity import Answer, Parity, check_parity
 from exporter.gate.sweep import Sweep

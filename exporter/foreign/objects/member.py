@@ -29,13 +29,7 @@ from exporter.reporting.latency import latency_ms
 from model_repo import Input, Member
 from model_repo.format.manifest import Kind, Task
 from server.runtime.datatypes import DATATYPES, ONNX_TYPES, TensorInfo
-from server.runtime.sessions.session import (
-    Model,
-    RunError,
-    Session,
-    SessionError,
-    SessionKey,
-)
+from server.runtime.sessions.session import Model, RunError, Session, SessionError, SessionKey
 
 _BATCH_ROWS = 256
 SUM_TOLERANCE = 1e-3

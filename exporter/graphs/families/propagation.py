@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from exporter.members.base import (
-    Count,
-    Family,
-    Rate,
-    Share,
-)
+from exporter.members.base import Count, Family, Rate, Share
 
 
 class Propagation(Family, frozen=True, kw_only=True, tag="propagation"):

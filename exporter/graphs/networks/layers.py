@@ -10,13 +10,7 @@ from exporter.graphs.families.gcn import Gcn
 from exporter.graphs.families.graphsage import GraphSage
 from exporter.graphs.networks.answers import NodeAnswers, averages, gathered
 from exporter.graphs.networks.loop import fit_nodes
-from exporter.graphs.networks.structure import (
-    TAKES,
-    Structure,
-    labelled,
-    thinned,
-    to_torch,
-)
+from exporter.graphs.networks.structure import TAKES, Structure, labelled, thinned, to_torch
 from exporter.members.base import Setting, Trained
 from exporter.members.torch_member import TorchMember
 from exporter.members.training_loop import seeded

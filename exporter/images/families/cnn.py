@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from exporter.members.base import (
-    Augmentation,
-    Count,
-    Family,
-    Share,
-    Training,
-)
+from exporter.members.base import Augmentation, Count, Family, Share, Training
 
 
 class Cnn(Family, frozen=True, kw_only=True, tag="cnn"):

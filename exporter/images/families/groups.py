@@ -6,13 +6,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.members.base import (
-    Augmentation,
-    Count,
-    Family,
-    Share,
-    Training,
-)
+from exporter.members.base import Augmentation, Count, Family, Share, Training
 
 Several = Annotated[int, Meta(ge=2, le=32)]
 

@@ -6,14 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.members.base import (
-    Augmentation,
-    Count,
-    Family,
-    Rate,
-    Share,
-    Training,
-)
+from exporter.members.base import Augmentation, Count, Family, Rate, Share, Training
 
 
 class Retrieval(Family, frozen=True, kw_only=True, tag="retrieval"):

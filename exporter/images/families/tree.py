@@ -6,12 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.members.base import (
-    Augmentation,
-    Count,
-    Family,
-    Rate,
-)
+from exporter.members.base import Augmentation, Count, Family, Rate
 
 
 class Tree(Family, frozen=True, kw_only=True, tag="tree"):

@@ -6,15 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.members.base import (
-    Augmentation,
-    Count,
-    Family,
-    Rate,
-    Share,
-    Spec,
-    Training,
-)
+from exporter.members.base import Augmentation, Count, Family, Rate, Share, Spec, Training
 
 
 class Boosting(Spec, frozen=True, kw_only=True):

@@ -11,12 +11,7 @@ from torch import Tensor, nn
 from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
 from exporter.images.families.pca import Pca
-from exporter.images.networks.pixels import (
-    Frame,
-    Pixels,
-    frame_of,
-    sampled_planes,
-)
+from exporter.images.networks.pixels import Frame, Pixels, frame_of, sampled_planes
 from exporter.members.base import Setting, Trained
 from exporter.members.torch_member import train_classifier
 

@@ -11,12 +11,7 @@ from exporter.data.dataset import Rows
 from exporter.errors import TrainingError
 from exporter.images.families.wavelet import Wavelet
 from exporter.images.networks.energies import HaarEnergies
-from exporter.images.networks.pixels import (
-    Frame,
-    Pixels,
-    frame_of,
-    sampled_planes,
-)
+from exporter.images.networks.pixels import Frame, Pixels, frame_of, sampled_planes
 from exporter.members.base import Setting, Trained
 from exporter.members.feature_trees import FeatureTrees
 from exporter.members.torch_member import train_classifier

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from exporter.members.base import (
-    Count,
-    Family,
-    Share,
-    Training,
-)
+from exporter.members.base import Count, Family, Share, Training
 from exporter.ratings.families.baseline import Baseline
 
 

@@ -6,14 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from exporter.members.base import (
-    Count,
-    NotNegative,
-    Rate,
-    Setting,
-    Share,
-    Spec,
-)
+from exporter.members.base import Count, NotNegative, Rate, Setting, Share, Spec
 
 
 class Distortion(Spec, frozen=True, kw_only=True):

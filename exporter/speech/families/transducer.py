@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from exporter.members.base import (
-    Count,
-    Family,
-    NotNegative,
-    Share,
-)
+from exporter.members.base import Count, Family, NotNegative, Share
 from exporter.speech.families.spec import AudioTraining, Joining
 
 

@@ -13,13 +13,7 @@ from exporter.members.base import Setting, Tolerance
 from exporter.members.torch_member import TorchMember
 from exporter.members.training_loop import seeded
 from exporter.speech.families.spec import AudioTraining
-from exporter.speech.networks.fitting import (
-    Batch,
-    Clips,
-    distorted,
-    epoch_of,
-    optimised,
-)
+from exporter.speech.networks.fitting import Batch, Clips, distorted, epoch_of, optimised
 from exporter.speech.source import INPUT
 
 SOUND = Tolerance(atol=1e-4, rtol=1e-3)

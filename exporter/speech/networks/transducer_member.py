@@ -18,13 +18,7 @@ from exporter.members.base import ExtraGraph, Setting
 from exporter.members.training_loop import seeded
 from exporter.speech.families.spec import sample_rate
 from exporter.speech.families.transducer import SoundTransducer
-from exporter.speech.networks.fitting import (
-    Batch,
-    Clips,
-    distorted,
-    epoch_of,
-    optimised,
-)
+from exporter.speech.networks.fitting import Batch, Clips, distorted, epoch_of, optimised
 from exporter.speech.networks.member import EXAMPLE_SAMPLES, SoundMember
 from exporter.speech.networks.strings import Strings, drawn
 from exporter.speech.networks.transcripts import token_error_rate, without_padding

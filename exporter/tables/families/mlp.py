@@ -6,12 +6,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.members.base import (
-    Count,
-    Family,
-    Share,
-    Training,
-)
+from exporter.members.base import Count, Family, Share, Training
 
 
 class Mlp(Family, frozen=True, kw_only=True, tag="mlp"):

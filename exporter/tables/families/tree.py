@@ -6,12 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.members.base import (
-    Count,
-    Family,
-    NotNegative,
-    Rate,
-)
+from exporter.members.base import Count, Family, NotNegative, Rate
 
 Part = Annotated[float, Meta(gt=0, le=1)]
 

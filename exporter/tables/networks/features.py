@@ -12,12 +12,7 @@ from torch import Tensor, nn
 from exporter.data.dataset import Rows
 from exporter.members.base import Setting
 from exporter.tables.networks.columns import Columns
-from exporter.tables.networks.encodings import (
-    Bins,
-    Means,
-    OneHot,
-    Scaled,
-)
+from exporter.tables.networks.encodings import Bins, Means, OneHot, Scaled
 from exporter.tables.source import NUMBERS
 
 CategoryEncoding = Literal["codes", "means", "one_hot"]

@@ -2,14 +2,7 @@
 
 from exporter.members.base import Family
 from exporter.text.families.linear import Linear
-from exporter.text.families.neural import (
-    Bert,
-    Cnn,
-    Gpt,
-    Gru,
-    Lstm,
-    Recursive,
-)
+from exporter.text.families.neural import Bert, Cnn, Gpt, Gru, Lstm, Recursive
 
 TEXT_FAMILIES: tuple[type[Family], ...] = (Linear, Cnn, Lstm, Gru, Recursive, Bert, Gpt)
 

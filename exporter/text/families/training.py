@@ -9,14 +9,7 @@ from msgspec import Meta
 
 from exporter.data.dataset import Array
 from exporter.errors import TrainingError
-from exporter.members.base import (
-    Count,
-    NotNegative,
-    Rate,
-    Setting,
-    Share,
-    Spec,
-)
+from exporter.members.base import Count, NotNegative, Rate, Setting, Share, Spec
 
 
 class TextTraining(Spec, frozen=True, kw_only=True):

@@ -10,15 +10,7 @@ from exporter.members.base import Setting, Trained
 from exporter.text.families.neural import Gru, Lstm
 from exporter.text.families.training import Reading
 from exporter.text.networks.classifier import Encoder
-from exporter.text.networks.masked import (
-    PAD,
-    last_of,
-    lengths_of,
-    mask_of,
-    max_of,
-    mean_of,
-    reversed_ids,
-)
+from exporter.text.networks.masked import PAD, last_of, lengths_of, mask_of, max_of, mean_of, reversed_ids
 from exporter.text.networks.member import train_reader
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}

@@ -13,13 +13,7 @@ from exporter.members.base import Setting, Trained
 from exporter.text.families.neural import Bert, Gpt
 from exporter.text.families.training import Reading
 from exporter.text.networks.classifier import Encoder
-from exporter.text.networks.masked import (
-    PAD,
-    last_of,
-    lengths_of,
-    mask_of,
-    mean_of,
-)
+from exporter.text.networks.masked import PAD, last_of, lengths_of, mask_of, mean_of
 from exporter.text.networks.member import train_reader
 
 _FAR = -1e4

@@ -11,12 +11,7 @@ import msgspec
 
 from model_repo import Input, Manifest
 from server.errors import InvalidTensor
-from server.http.codec.declared import (
-    Form,
-    InputTensor,
-    OutputTensor,
-    WantedOutput,
-)
+from server.http.codec.declared import Form, InputTensor, OutputTensor, WantedOutput
 from server.http.codec.errors import shown
 from server.http.codec.reply import JSON, Headers
 from server.http.codec.request import Template

@@ -10,13 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from server.http.codec.numbers import (
-    WRONG,
-    numbers,
-    offered,
-    packed_of,
-    together,
-)
+from server.http.codec.numbers import WRONG, numbers, offered, packed_of, together
 from server.http.codec.request import InferRequest, Template
 from server.http.codec.signature import Signature
 from server.http.codec.tensors import Array, Datatype

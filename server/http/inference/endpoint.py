@@ -13,14 +13,7 @@ from typing import cast
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from server.errors import MalformedRequest, ServerError, TooLarge
-from server.http.codec.call import (
-    Call,
-    Protocol,
-    Target,
-    call_of,
-    target_in,
-    without_verb,
-)
+from server.http.codec.call import Call, Protocol, Target, call_of, target_in, without_verb
 from server.http.codec.errors import BodyTimeout, ClientGone
 from server.http.codec.reply import Reply
 from server.http.inference.access_log import client_of

@@ -14,39 +14,18 @@ from itertools import islice, repeat
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from server.errors import ServerError, Superseded, UnsupportedMedia
+from server.errors import ServerError, Superseded
 from server.http.codec import templates
-from server.http.codec.call import V2_MEDIA, Call
-from server.http.codec.compression import (
-    MIN_BYTES,
-    chosen,
-    compress,
-    decompress,
-)
-from server.http.codec.compression import OFF_LOOP_BYTES as COMPRESS_OFF_LOOP_BYTES
-from server.http.codec.errors import (
-    Outcome,
-    error_reply,
-    internal_error_reply,
-    row_of,
-    shown,
-)
-from server.http.codec.images import MEDIA_TYPES
-from server.http.codec.limits import (
-    OFF_LOOP_BYTES,
-    OFF_LOOP_ELEMENTS,
-    OFF_LOOP_MISSING_BYTES,
-    Limits,
-)
-from server.http.codec.oip import response as oip_response
-from server.http.codec.oip.request import decode_request, header_length_of
+from server.http.codec.call import Call
+from server.http.codec.compression import decompress
+from server.http.codec.errors import Outcome, error_reply, internal_error_reply, row_of
+from server.http.codec.limits import OFF_LOOP_BYTES, Limits
 from server.http.codec.oip.response import encode_answer
 from server.http.codec.reply import Reply
 from server.http.codec.request import InferRequest
 from server.http.codec.signature import Signature, Signatures
-from server.http.codec.v1 import response as v1_response
-from server.http.codec.v1.request import decode_predict
 from server.http.inference.exchange import Exchange
+from server.http.inference.formats import FEW_NUMBERS, decoded, encoded_reply, heavy_to_decode, heavy_to_encode
 
 if TYPE_CHECKING:
     from server.metrics import Metrics
@@ -56,9 +35,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 8
 """Swaps that one request may run into between routing and submission before it gives up with 503."""
-
-FEW_NUMBERS = 2048
-"""Of an answer, whatever is asked for: never heavy to encode, nor to compress."""
 
 T = TypeVar("T")
 
@@ -126,7 +102,7 @@ class Inference:
                     continue  # its client left already
                 if alike is not None:
                     request, feeds = alike
-                elif call.content_encoding is not None or _heavy_to_decode(call, body, signature):
+                elif call.content_encoding is not None or heavy_to_decode(call, body, signature):
                     self._in_task(exchange)
                     continue
                 else:
@@ -164,7 +140,7 @@ class Inference:
             servable, signature = self._route(exchange)
             servable.check_room()
             decode = partial(self._decode_known, call, body, signature)
-            request = await self._off_loop(decode) if _heavy_to_decode(call, body, signature) else decode()
+            request = await self._off_loop(decode) if heavy_to_decode(call, body, signature) else decode()
             exchange.id = request.id
             deadline = exchange.started + (request.timeout_s or signature.timeout_s)
             try:
@@ -173,8 +149,8 @@ class Inference:
                 if attempt == ATTEMPTS:
                     raise
                 continue
-            encode = partial(_encode_now, call, request, answer, signature)
-            reply = await self._off_loop(encode) if _heavy_to_encode(call, request, answer) else encode()
+            encode = partial(encoded_reply, call, request, answer, signature)
+            reply = await self._off_loop(encode) if heavy_to_encode(call, request, answer) else encode()
             return reply, "degraded" if answer.missing else "ok"
         raise AssertionError("the last attempt raises: this is a bug")
 
@@ -193,12 +169,7 @@ class Inference:
         return self._decode_now(call, body, signature)
 
     def _decode_now(self, call: Call, body: bytes, signature: Signature) -> InferRequest:
-        if call.protocol == "v1":
-            return decode_predict(body, call.content_type, signature, self.limits)
-        if call.content_type not in V2_MEDIA:
-            _check_media(call.content_type)
-        header_length = None if call.header_length is None else header_length_of(call.header_length, len(body))
-        return decode_request(body, header_length, signature, self.limits)
+        return decoded(call, body, signature, self.limits)
 
     def landed(self, exchange: Exchange) -> None:
         """The batch is through: encode and deliver."""
@@ -213,13 +184,13 @@ class Inference:
             outcome = "degraded" if answer.missing else "ok"
             try:
                 few = request.rows * exchange.signature.row_numbers <= FEW_NUMBERS
-                if not few and _heavy_to_encode(call, request, answer):
+                if not few and heavy_to_encode(call, request, answer):
                     self._own(self._encoded_elsewhere(exchange, answer, outcome))
                     return
                 if call.plain and call.accept_encoding is None:
                     encoded = encode_answer(request, answer.outputs, exchange.signature, answer.missing)
                 else:
-                    encoded = _encode_now(call, request, answer, exchange.signature)
+                    encoded = encoded_reply(call, request, answer, exchange.signature)
             except Exception as bug:
                 encoded, outcome = _failure(bug, exchange)
         else:  # not raised here: its traceback would hold the exchange, which holds it, until the collector comes
@@ -248,7 +219,7 @@ class Inference:
 
     async def _encoded_elsewhere(self, exchange: Exchange, answer: Answer, outcome: Outcome) -> None:
         try:
-            encode = partial(_encode_now, exchange.call, exchange.request, answer, exchange.signature)
+            encode = partial(encoded_reply, exchange.call, exchange.request, answer, exchange.signature)
             reply = await self._off_loop(encode)
         except Exception as error:
             reply, outcome = _failure(error, exchange)
@@ -320,64 +291,3 @@ def _failure(error: BaseException, exchange: Exchange) -> tuple[Reply, Outcome]:
     if isinstance(error, ServerError):
         return error_reply(error), row_of(error)[1]
     return internal_error_reply(error, exchange.id), "error"
-
-
-def _encode_now(call: Call, request: InferRequest, answer: Answer, signature: Signature) -> Reply:
-    encode = oip_response.encode_answer if call.protocol == "v2" else v1_response.encode_predictions
-    reply = encode(request, answer.outputs, signature, answer.missing)
-    if call.accept_encoding is None or len(reply.body) < MIN_BYTES or (coding := chosen(call.accept_encoding)) is None:
-        return reply
-    return _compressed(reply, coding)
-
-
-def _check_media(content_type: str | None) -> None:
-    media = _media(content_type)
-    if media not in V2_MEDIA:
-        raise UnsupportedMedia(
-            f"Content-Type: {shown(media)} given, expected application/json or application/octet-stream"
-        )
-
-
-def _heavy_to_decode(call: Call, body: bytes, signature: Signature) -> bool:
-    """Whether decoding takes so long that other requests would notice: much JSON, many strings, any image."""
-    if len(body) > OFF_LOOP_BYTES:
-        json_bytes = header_length_of(call.header_length, len(body)) if call.protocol == "v2" else None
-        return json_bytes is None or json_bytes > OFF_LOOP_BYTES or _has_strings(signature)
-    if len(body) > OFF_LOOP_MISSING_BYTES and call.header_length is None and _has_gaps(body, signature):
-        return True
-    if call.protocol == "v2":
-        return False
-    # An image of a few bytes can hold megapixels, as a body or as base64 in JSON.
-    return any(i.image is not None for i in signature.inputs.values()) and (
-        _media(call.content_type) in MEDIA_TYPES or b"b64" in body
-    )
-
-
-def _has_gaps(body: bytes, signature: Signature) -> bool:
-    """Whether numbers may be missing, and some of this JSON's are."""
-    return any(tensor.missing for tensor in signature.inputs.values()) and any(
-        word in body for word in (b"null", b"NaN", b"Infinity")
-    )
-
-
-def _has_strings(signature: Signature) -> bool:
-    return any(not tensor.kind.size for tensor in signature.inputs.values())
-
-
-def _heavy_to_encode(call: Call, request: InferRequest, answer: Answer) -> bool:
-    """The same for encoding: many numbers as JSON, or enough of them to compress."""
-    arrays = answer.outputs
-    binary = {wanted.tensor.name for wanted in request.wanted if wanted.binary and wanted.tensor.kind.size}
-    if sum(array.size for name, array in arrays.items() if name not in binary) > OFF_LOOP_ELEMENTS:
-        return True
-    size = sum(array.nbytes if name in binary else 12 * array.size for name, array in arrays.items())
-    return size > COMPRESS_OFF_LOOP_BYTES and chosen(call.accept_encoding) is not None
-
-
-def _compressed(reply: Reply, coding: str) -> Reply:
-    headers = (*reply.headers, (b"content-encoding", coding.encode()), (b"vary", b"accept-encoding"))
-    return Reply(reply.status, headers, compress(reply.body, coding))
-
-
-def _media(content_type: str | None) -> str:
-    return (content_type or "").partition(";")[0].strip().lower()

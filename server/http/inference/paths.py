@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from server.errors import ServerError
-from server.http.codec.call import (
-    Protocol,
-    Target,
-    target_of,
-    without_verb,
-)
+from server.http.codec.call import Protocol, Target, target_of, without_verb
 
 Route = tuple[Protocol, Target]
 

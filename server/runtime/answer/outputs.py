@@ -11,13 +11,7 @@ from numpy.typing import NDArray
 
 from model_repo import Manifest, Mean, Vote
 from model_repo.format.manifest import Task
-from server.runtime.answer.fusion import (
-    ACTUALLY_TIED,
-    Rule,
-    row_shares,
-    shares,
-    winners,
-)
+from server.runtime.answer.fusion import ACTUALLY_TIED, Rule, row_shares, shares, winners
 from server.runtime.answer.multilabel import binary_entropy, held, thresholds
 from server.runtime.datatypes import Array, Floats, Mask
 from server.runtime.prediction import OutputSpec

@@ -10,18 +10,8 @@ from numpy.typing import NDArray
 
 from model_repo import Manifest, Stacked
 from server.runtime.answer.alignment import Alignment, Stack
-from server.runtime.answer.dense import (
-    DenseAlignment,
-    DenseAnswers,
-    DenseRule,
-    dense_specs,
-)
-from server.runtime.answer.embedding import (
-    EmbeddingAlignment,
-    EmbeddingAnswers,
-    embedding_rule,
-    embedding_specs,
-)
+from server.runtime.answer.dense import DenseAlignment, DenseAnswers, DenseRule, dense_specs
+from server.runtime.answer.embedding import EmbeddingAlignment, EmbeddingAnswers, embedding_rule, embedding_specs
 from server.runtime.answer.fusion import Rule, Stacker, fuse
 from server.runtime.answer.multilabel import thresholds
 from server.runtime.answer.outputs import Answers, plain_specs

@@ -13,20 +13,9 @@ from server.errors import LoadError
 from server.runtime.datatypes import Array, Feeds
 from server.runtime.golden.golden_rows import tiled
 from server.runtime.options import Layout, PlanName
-from server.runtime.plans.merge import (
-    MergeError,
-    Part,
-    inlined,
-    merge,
-)
+from server.runtime.plans.merge import MergeError, Part, inlined, merge
 from server.runtime.plans.opening import Opening, merged_key
-from server.runtime.plans.plan import (
-    Merged,
-    Parallel,
-    Plan,
-    Sequential,
-    Slot,
-)
+from server.runtime.plans.plan import Merged, Parallel, Plan, Sequential, Slot
 from server.runtime.prediction import Execution
 from server.runtime.sessions.session import Model, RunError, takes_buffers
 

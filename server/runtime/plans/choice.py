@@ -13,12 +13,7 @@ from server.errors import LoadError
 from server.runtime.datatypes import Feeds
 from server.runtime.golden.golden_rows import tiled
 from server.runtime.options import Choice, Layout, PlanName, RuntimeOptions
-from server.runtime.plans.candidates import (
-    Candidate,
-    Candidates,
-    PlanError,
-    check_equal,
-)
+from server.runtime.plans.candidates import Candidate, Candidates, PlanError, check_equal
 from server.runtime.plans.measuring import (
     PATIENCE_S,
     Timing,

@@ -17,13 +17,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, version_converter
 
 from server.runtime.plans.subexpressions import simplify
-from server.runtime.sessions.external_weights import (
-    ModelError,
-    embed,
-    parse,
-    relocate,
-    tensors,
-)
+from server.runtime.sessions.external_weights import ModelError, embed, parse, relocate, tensors
 from server.runtime.sessions.onnx_wire import CUT_FROM_BYTES, Buffer
 from server.runtime.sessions.session import Model
 

@@ -15,13 +15,7 @@ from server.runtime.sessions import providers
 from server.runtime.sessions.external_weights import ModelError, locations
 from server.runtime.sessions.onnx_wire import OWN, Buffer
 from server.runtime.sessions.pool import SessionPool
-from server.runtime.sessions.session import (
-    Model,
-    Session,
-    SessionError,
-    SessionKey,
-    available_providers,
-)
+from server.runtime.sessions.session import Model, Session, SessionError, SessionKey, available_providers
 
 
 class Opening:

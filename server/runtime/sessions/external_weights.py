@@ -7,12 +7,7 @@ from collections.abc import Iterator, Mapping
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no types
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from server.runtime.sessions.onnx_wire import (
-    SPLIT_FROM_BYTES,
-    Buffer,
-    WireError,
-    bare,
-)
+from server.runtime.sessions.onnx_wire import SPLIT_FROM_BYTES, Buffer, WireError, bare
 
 _KEY = b"location"
 """Every tensor with external data has this key; a small model without these bytes has none and is not parsed here."""

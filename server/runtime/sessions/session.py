@@ -23,13 +23,7 @@ from model_repo import Provider
 from server.runtime.datatypes import Array, Feeds, TensorInfo
 from server.runtime.sessions.golden_answers import Recollection
 from server.runtime.sessions.io_binding import runner
-from server.runtime.sessions.onnx_wire import (
-    OWN,
-    SPLIT_FROM_BYTES,
-    Buffer,
-    WireError,
-    split,
-)
+from server.runtime.sessions.onnx_wire import OWN, SPLIT_FROM_BYTES, Buffer, WireError, split
 from server.runtime.sessions.provider_options import chosen, native
 from server.runtime.sessions.providers import CPU, select
 

@@ -16,14 +16,7 @@ from time import monotonic
 from model_repo import Batching
 from server.errors import DeadlineExceeded, Overloaded, Superseded
 from server.serving.batching.answer import Answer
-from server.serving.batching.batch import (
-    BatchResult,
-    Entry,
-    Key,
-    Outcome,
-    Part,
-    join,
-)
+from server.serving.batching.batch import BatchResult, Entry, Key, Outcome, Part, join
 from server.serving.batching.batch_size import efficient_rows
 from server.serving.batching.queue_wait import Pace
 from server.serving.durations import spoken

@@ -10,14 +10,7 @@ from math import isqrt
 
 from server.errors import InvalidTensor, QuorumLost
 from server.runtime import LoadedEnsemble, MemberFailure, Prediction
-from server.serving.batching.batch import (
-    BatchResult,
-    Outcome,
-    Part,
-    feeds_of,
-    outputs_of,
-    split,
-)
+from server.serving.batching.batch import BatchResult, Outcome, Part, feeds_of, outputs_of, split
 
 REQUEST_SCOPED = frozenset({"error", "invalid_input", "shape"})
 """Failures that strike a whole batch and may be one request's doing; the others mask single rows."""

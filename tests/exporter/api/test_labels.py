@@ -10,13 +10,7 @@ from numpy.typing import NDArray
 
 from exporter import Exporter
 from exporter.errors import BundleError, DataError
-from exporter.fusing.labels import (
-    calibrated_labels,
-    fit_thresholds,
-    label_temperature,
-    odds_pool_weights,
-    true_shares,
-)
+from exporter.fusing.labels import calibrated_labels, fit_thresholds, label_temperature, odds_pool_weights, true_shares
 from exporter.fusing.weights import mixture_weights
 from exporter.refitting.refit import Wanted, refit
 from exporter.scoring.metrics import f1, label_losses

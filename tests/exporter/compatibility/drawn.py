@@ -10,14 +10,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from tests.exporter.compatibility.table import Brought, Expected
-from tests.exporter.foreign.samples import (
-    W,
-    floats,
-    rows,
-    scored,
-    sigmoid,
-    softmax,
-)
+from tests.exporter.foreign.samples import W, floats, rows, scored, sigmoid, softmax
 
 NAMES = ("cat", "dog", "eel")
 Z: NDArray[Any] = rows() @ W

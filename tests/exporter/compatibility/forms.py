@@ -10,13 +10,7 @@ from numpy.typing import NDArray
 
 from tests import graphs, texts
 from tests.exporter.compatibility.table import Brought, Expected
-from tests.exporter.foreign.test_forms import (
-    PIXELS,
-    TOKENS,
-    segmenter,
-    softmax,
-    tagger,
-)
+from tests.exporter.foreign.test_forms import PIXELS, TOKENS, segmenter, softmax, tagger
 from tests.exporter.foreign.test_texts import bert_like, expected
 
 RNG = np.random.default_rng(31)

@@ -14,16 +14,7 @@ from onnx import TensorProto, helper
 from tests.exporter.compatibility.table import Brought, Expected
 from tests.exporter.foreign.samples import softmax
 from tests.exporter.foreign.test_fixed_batches import one_by_one, rowwise
-from tests.exporter.foreign.test_inputs import (
-    FLOAT,
-    W,
-    made,
-    picture,
-    rows,
-    run,
-    table,
-    with_settings,
-)
+from tests.exporter.foreign.test_inputs import FLOAT, W, made, picture, rows, run, table, with_settings
 
 NAMES = ("cat", "dog", "eel")
 RNG = np.random.default_rng(17)

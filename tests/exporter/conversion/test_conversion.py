@@ -13,16 +13,7 @@ from exporter.data.dataset import Dataset, Rows
 from exporter.gate.inference import Graph
 from exporter.gate.parity import check_parity
 from exporter.gate.sweep import Sweep
-from exporter.images.families import (
-    Cnn,
-    Gru,
-    Lstm,
-    Pca,
-    Retrieval,
-    Tree,
-    Vit,
-    Wavelet,
-)
+from exporter.images.families import Cnn, Gru, Lstm, Pca, Retrieval, Tree, Vit, Wavelet
 from exporter.images.networks.haar import Haar
 from exporter.members.base import Family, Setting, Training
 from exporter.recipe.sources import Digits, clean

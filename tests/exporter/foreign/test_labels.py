@@ -12,16 +12,7 @@ from onnx import TensorProto, helper
 
 from model_repo import Repository
 from tests.exporter.foreign import samples as foreign
-from tests.exporter.foreign.samples import (
-    W,
-    answers,
-    floats,
-    linear_classifier,
-    publish,
-    rows,
-    scored,
-    softmax,
-)
+from tests.exporter.foreign.samples import W, answers, floats, linear_classifier, publish, rows, scored, softmax
 
 
 def classes(folder: Path) -> tuple[str, ...]:

@@ -12,17 +12,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from exporter.foreign.meaning import Seen
 from model_repo import Manifest, Repository
-from tests.exporter.foreign.samples import (
-    W,
-    answers,
-    built,
-    floats,
-    publish,
-    rows,
-    scored,
-    sigmoid,
-    softmax,
-)
+from tests.exporter.foreign.samples import W, answers, built, floats, publish, rows, scored, sigmoid, softmax
 
 
 def member(*tail: NodeProto, columns: int = 3, scale: float = 1.0, **constants: NDArray[np.generic]) -> bytes:

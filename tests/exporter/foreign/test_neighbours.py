@@ -11,15 +11,7 @@ from onnx import TensorProto, helper, load_from_string
 from exporter.foreign.neighbours import apart, in_8_bits
 from exporter.foreign.tolerance import Tolerance
 from model_repo import Manifest, Repository
-from tests.exporter.foreign.samples import (
-    W,
-    answers,
-    built,
-    floats,
-    publish,
-    rows,
-    scored,
-)
+from tests.exporter.foreign.samples import W, answers, built, floats, publish, rows, scored
 
 MEAN = scored(
     W,

@@ -13,12 +13,7 @@ import onnx
 import pytest
 
 from tests import graphs
-from tests.exporter.foreign.samples import (
-    W,
-    answers,
-    publish,
-    rows,
-)
+from tests.exporter.foreign.samples import W, answers, publish, rows
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1234\n"
 

@@ -9,15 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from model_repo import Repository
-from tests.exporter.foreign.samples import (
-    W,
-    answers,
-    floats,
-    publish,
-    rows,
-    scored,
-    sigmoid,
-)
+from tests.exporter.foreign.samples import W, answers, floats, publish, rows, scored, sigmoid
 
 NAMES = "news,sport,art"
 

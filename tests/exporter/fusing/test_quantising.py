@@ -15,12 +15,7 @@ from exporter.conversion.int8 import int8
 from exporter.data.dataset import Dataset, Rows
 from exporter.errors import ConversionError
 from exporter.fusing.ledger import ledger_of
-from exporter.fusing.quantising import (
-    Decision,
-    _objections,
-    decide,
-    quantised,
-)
+from exporter.fusing.quantising import Decision, _objections, decide, quantised
 from exporter.gate.inference import Graph
 from exporter.gate.parity import Parity
 from exporter.images.families import Cnn

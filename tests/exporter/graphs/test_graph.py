@@ -13,14 +13,7 @@ from scipy import sparse
 
 from exporter.errors import DataError
 from exporter.recipe.sources import Graph
-from tests.exporter.graphs.samples import (
-    NODES,
-    WORDS,
-    graph,
-    lists,
-    write,
-    write_pickle,
-)
+from tests.exporter.graphs.samples import NODES, WORDS, graph, lists, write, write_pickle
 
 
 def test_an_npz_gives_rows_for_the_nodes_in_a_part(tmp_path: Path) -> None:

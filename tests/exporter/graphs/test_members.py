@@ -11,15 +11,7 @@ from exporter.errors import TrainingError
 from exporter.gate.inference import Graph as OnnxGraph
 from exporter.gate.parity import check_parity
 from exporter.gate.sweep import Sweep
-from exporter.graphs.families import (
-    Embedding,
-    Gcn,
-    GraphSage,
-    Linear,
-    NodeTraining,
-    Propagation,
-    Tree,
-)
+from exporter.graphs.families import Embedding, Gcn, GraphSage, Linear, NodeTraining, Propagation, Tree
 from exporter.members.base import Setting, Trained
 from exporter.recipe.families import Family
 from exporter.recipe.sources import Dataset, Graph, Rows

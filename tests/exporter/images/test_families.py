@@ -8,30 +8,12 @@ from msgspec.structs import replace
 
 from exporter.errors import TrainingError
 from exporter.gate.inference import Graph
-from exporter.images.families import (
-    Cnn,
-    Linear,
-    Pca,
-    Retrieval,
-    Tree,
-    Vit,
-    Wavelet,
-)
+from exporter.images.families import Cnn, Linear, Pca, Retrieval, Tree, Vit, Wavelet
 from exporter.images.families.wavelet import Boosting
 from exporter.members.base import Augmentation, Family, Training
-from exporter.recipe.sources import (
-    Dataset,
-    Split,
-    SplitSpec,
-    split,
-)
+from exporter.recipe.sources import Dataset, Split, SplitSpec, split
 from exporter.threads import one_thread
-from exporter.training.jobs import (
-    FINAL,
-    Job,
-    Made,
-    run_job,
-)
+from exporter.training.jobs import FINAL, Job, Made, run_job
 from tests.exporter.images.drawing import dataset
 
 pytestmark = pytest.mark.timeout(300)

@@ -11,12 +11,7 @@ from onnx import helper
 from exporter.cli.inspect import main
 from exporter.cli.publish import main as publish
 from tests import graphs
-from tests.exporter.foreign.samples import (
-    W,
-    floats,
-    linear_classifier,
-    scored,
-)
+from tests.exporter.foreign.samples import W, floats, linear_classifier, scored
 from tutti import COMMANDS
 
 

@@ -9,24 +9,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from exporter.errors import BundleError
-from exporter.foreign.objects.member import (
-    Brought,
-    Said,
-    Wiring,
-    from_file,
-)
+from exporter.foreign.objects.member import Brought, Said, Wiring, from_file
 from model_repo import Input
 from tests.exporter.foreign import samples as foreign
-from tests.exporter.foreign.samples import (
-    FEATURES,
-    W,
-    floats,
-    linear_classifier,
-    rows,
-    scored,
-    sigmoid,
-    softmax,
-)
+from tests.exporter.foreign.samples import FEATURES, W, floats, linear_classifier, rows, scored, sigmoid, softmax
 
 CLASSES = ("cat", "dog", "eel")
 WIRING = Wiring(CLASSES, (Input(name="x", datatype="FP32", shape=(-1, FEATURES)),))

@@ -13,25 +13,13 @@ from exporter.gate.inference import Graph
 from exporter.gate.parity import check_parity
 from exporter.gate.sweep import Sweep
 from exporter.members.base import Setting, Trained, Training
-from exporter.ratings.families import (
-    Baseline,
-    Collaborative,
-    Factors,
-    Popularity,
-    TwoTower,
-)
+from exporter.ratings.families import Baseline, Collaborative, Factors, Popularity, TwoTower
 from exporter.ratings.networks.ids import IdPlaces
 from exporter.ratings.networks.neighbourhood import correlations
 from exporter.recipe.families import Family
 from exporter.recipe.sources import Dataset, Movielens, Rows
 from exporter.threads import one_thread
-from tests.exporter.ratings.samples import (
-    FIRST,
-    ITEMS,
-    USERS,
-    ratings,
-    write_csv,
-)
+from tests.exporter.ratings.samples import FIRST, ITEMS, USERS, ratings, write_csv
 from tests.exporter.samples import trained_alone
 
 QUICK = Training(epochs=8, batch_rows=64, learning_rate=0.02, weight_decay=0.1)

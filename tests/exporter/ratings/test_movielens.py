@@ -9,13 +9,7 @@ import pytest
 
 from exporter.errors import DataError
 from exporter.recipe.sources import Movielens, clean
-from tests.exporter.ratings.samples import (
-    ITEMS,
-    USERS,
-    ratings,
-    write_csv,
-    write_public,
-)
+from tests.exporter.ratings.samples import ITEMS, USERS, ratings, write_csv, write_public
 
 
 def test_csv_has_the_test_part_and_side_features(tmp_path: Path) -> None:

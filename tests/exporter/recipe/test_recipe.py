@@ -13,13 +13,7 @@ from exporter.cli.export import main
 from exporter.errors import RecipeError
 from exporter.images.families import Cnn, Gru, Tree
 from exporter.recipe.catalogue import find_recipe, shipped
-from exporter.recipe.recipe import (
-    converted,
-    merged,
-    overridden,
-    parse_recipe,
-    read_recipe,
-)
+from exporter.recipe.recipe import converted, merged, overridden, parse_recipe, read_recipe
 
 SMALL = b"""
 name = "small"

@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporter.scoring.metrics import (
-    accuracy,
-    brier,
-    calibration_error,
-    log_loss,
-    measure,
-    measure_values,
-    ndcg,
-)
+from exporter.scoring.metrics import accuracy, brier, calibration_error, log_loss, measure, measure_values, ndcg
 
 
 @pytest.fixture

@@ -15,12 +15,7 @@ from exporter.gate.inference import Graph
 from exporter.gate.parity import check_parity
 from exporter.gate.sweep import Sweep
 from exporter.members.base import Setting, Training
-from exporter.series.families import (
-    Cnn,
-    Gru,
-    Linear,
-    Tree,
-)
+from exporter.series.families import Cnn, Gru, Linear, Tree
 from exporter.series.source import WINDOW, Series
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool

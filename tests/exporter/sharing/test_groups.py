@@ -18,20 +18,9 @@ from exporter.errors import ConversionError
 from exporter.gate.inference import Graph
 from exporter.images.families.groups import BatchEnsemble, DeepEnsemble, MultiHead
 from exporter.images.networks.groups.stacked import networks_of
-from exporter.members.base import (
-    Family,
-    Group,
-    Setting,
-    Training,
-    names_of,
-)
+from exporter.members.base import Family, Group, Setting, Training, names_of
 from exporter.training.finished_jobs import WorkFolder
-from exporter.training.jobs import (
-    FINAL,
-    Job,
-    Made,
-    run_job,
-)
+from exporter.training.jobs import FINAL, Job, Made, run_job
 from model_repo import Input
 
 QUICK = Training(epochs=1, batch_rows=32)

@@ -12,13 +12,7 @@ from exporter.errors import DataError
 from exporter.speech.clips import lengths, padded
 from exporter.speech.source import Speech
 from exporter.speech.wav import read_wav
-from tests.exporter.speech.samples import (
-    RATE,
-    WORDS,
-    word,
-    write,
-    write_folder,
-)
+from tests.exporter.speech.samples import RATE, WORDS, word, write, write_folder
 
 SOURCE = Speech(labels=WORDS, test_recordings=2)
 

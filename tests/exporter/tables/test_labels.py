@@ -18,12 +18,7 @@ from exporter.members.base import Family, Setting, Training
 from exporter.refitting.refit import Wanted, refit
 from exporter.scoring.metrics import f1
 from exporter.tables.digit_pairs import DigitPairs
-from exporter.tables.families import (
-    Linear,
-    Mlp,
-    Neighbours,
-    Tree,
-)
+from exporter.tables.families import Linear, Mlp, Neighbours, Tree
 from exporter.tables.source import NUMBERS, Table
 from model_repo import Repository
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool

@@ -13,13 +13,7 @@ import pytest
 from exporter.data.dataset import TEST
 from exporter.errors import DataError
 from exporter.recipe.sources import SplitSpec, clean, split
-from exporter.tables.source import (
-    CATEGORIES,
-    NUMBERS,
-    PLACES,
-    WORDS,
-    Table,
-)
+from exporter.tables.source import CATEGORIES, NUMBERS, PLACES, WORDS, Table
 
 HEADER = "age,job,pay\n"
 ROWS = "39,clerk,low\n50,?,high\n,farmer,low\n28, clerk ,high\n"

@@ -7,12 +7,7 @@ from pathlib import Path
 
 from exporter.data.splits import SplitSpec
 from exporter.members.base import Setting
-from exporter.recipe.sources import (
-    Dataset,
-    Rows,
-    clean,
-    split,
-)
+from exporter.recipe.sources import Dataset, Rows, clean, split
 from exporter.text.source import Texts
 from exporter.text.vocabulary import TokenizerSpec, Windows
 from tests.exporter.text.samples import english, write_csv

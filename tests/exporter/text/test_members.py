@@ -15,15 +15,7 @@ from exporter.gate.parity import check_parity
 from exporter.gate.sweep import Sweep
 from exporter.members.base import Family
 from exporter.recipe.families import FAMILIES
-from exporter.text.families import (
-    Bert,
-    Cnn,
-    Gpt,
-    Gru,
-    Linear,
-    Lstm,
-    Recursive,
-)
+from exporter.text.families import Bert, Cnn, Gpt, Gru, Linear, Lstm, Recursive
 from exporter.text.families.training import TextTraining
 from exporter.text.networks.bag import Features
 from exporter.text.networks.fitting import batches, dropped, trimmed

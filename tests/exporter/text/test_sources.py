@@ -10,12 +10,7 @@ import pytest
 
 from exporter.data.dataset import FREE, FUSION, TEST
 from exporter.errors import DataError
-from exporter.text.source import (
-    AgNews,
-    Imdb,
-    Sst2,
-    Texts,
-)
+from exporter.text.source import AgNews, Imdb, Sst2, Texts
 from tests.exporter.text.samples import Labelled, chinese, english, write_csv, write_folders, write_jsonl, write_tsv
 
 FORMS: list[tuple[str, Callable[[Path, Sequence[Labelled]], None]]] = [

@@ -15,12 +15,7 @@ from exporter.errors import DataError
 from exporter.recipe.sources import clean, split
 from exporter.text.source import Texts
 from exporter.text.vectors import token_vectors
-from exporter.text.vocabulary import (
-    TokenizerSpec,
-    Windows,
-    encoder_of,
-    trained,
-)
+from exporter.text.vocabulary import TokenizerSpec, Windows, encoder_of, trained
 from tests.exporter.text.samples import chinese, english, write_csv
 
 SPEC = TokenizerSpec(vocabulary=120, max_tokens=16)

@@ -22,20 +22,10 @@ from exporter.data.splits import Split, SplitSpec, split
 from exporter.errors import ExportError, ParityError, TrainingError
 from exporter.gate.parity import Parity
 from exporter.images.families import Pca
-from exporter.members.base import (
-    NETWORK,
-    Family,
-    Setting,
-    Training,
-)
+from exporter.members.base import NETWORK, Family, Setting, Training
 from exporter.seeds import member_seed
 from exporter.training.finished_jobs import WorkFolder
-from exporter.training.jobs import (
-    FINAL,
-    Job,
-    Made,
-    run_job,
-)
+from exporter.training.jobs import FINAL, Job, Made, run_job
 from exporter.training.process_pool import require_device, run_jobs
 from model_repo.format.manifest import Kind
 from tests import graphs

@@ -7,13 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from loadtest.load.arrivals import (
-    Phase,
-    Process,
-    arrivals,
-    extended,
-    spans,
-)
+from loadtest.load.arrivals import Phase, Process, arrivals, extended, spans
 
 
 def due(phases: list[Phase], process: Process = "poisson", seed: int = 0) -> list[float]:

@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 
 from loadtest.errors import TargetError
-from loadtest.load.payload import (
-    VARIABLE_LENGTH,
-    Tensor,
-    encode,
-    random_inputs,
-)
+from loadtest.load.payload import VARIABLE_LENGTH, Tensor, encode, random_inputs
 
 DATATYPES = {
     "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64,

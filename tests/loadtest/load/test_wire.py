@@ -11,12 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from loadtest.errors import TargetError
-from loadtest.load.wire import (
-    Address,
-    Reply,
-    exchange,
-    request_bytes,
-)
+from loadtest.load.wire import Address, Reply, exchange, request_bytes
 from tests.loadtest.scripted_server import Answer, Framing, ScriptedServer
 
 

@@ -32,13 +32,7 @@ from model_repo.format.manifest import (
 )
 from model_repo.format.model_rules import MAX_PROVIDERS
 from model_repo.format.paths import MAX_COMPONENT_BYTES, MAX_PATH_BYTES
-from model_repo.format.rules import (
-    MAX_CLASS_CHARS,
-    MAX_CLASSES,
-    MAX_FILES,
-    MAX_MEMBERS,
-    RULES,
-)
+from model_repo.format.rules import MAX_CLASS_CHARS, MAX_CLASSES, MAX_FILES, MAX_MEMBERS, RULES
 from model_repo.format.side_rules import MAX_DETECTORS, MAX_EXTRAS, MAX_QUANTILES
 from model_repo.store.routes import MAX_HISTORY
 from model_repo.store.routes_file import MAX_ROUTES_BYTES

@@ -12,12 +12,7 @@ import pytest
 from model_repo import IntegrityError, Repository, RepositoryError, UnsafePathError
 from model_repo.format.paths import open_file
 from tests.model_repo.samples import published
-from tests.model_repo.store.attacks import (
-    ATTACKS,
-    CNN,
-    MANIFEST,
-    Attack,
-)
+from tests.model_repo.store.attacks import ATTACKS, CNN, MANIFEST, Attack
 
 
 def spoilt(tmp_path: Path, attack: Attack) -> Repository:

@@ -15,12 +15,7 @@ from model_repo import Input
 from server.errors import InvalidTensor, Overloaded, QuorumLost
 from server.front import engine, link
 from tests.server.front.pair import pair
-from tests.server.http.standin import (
-    Manager,
-    Servable,
-    digits,
-    words,
-)
+from tests.server.http.standin import Manager, Servable, digits, words
 from tests.server.http.standin import pair as two_inputs
 
 GOOD = {

@@ -7,12 +7,7 @@ import json
 from typing import Any, Literal
 
 from server.http import Call, Inference, Limits, Reply, Target
-from tests.server.http.standin import (
-    SMALL,
-    Manager,
-    Metrics,
-    all_servables,
-)
+from tests.server.http.standin import SMALL, Manager, Metrics, all_servables
 
 Way = Literal["task", "nowait"]
 

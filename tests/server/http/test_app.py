@@ -10,12 +10,7 @@ import httpx
 import pytest
 
 from tests.server.http.asking import tensor
-from tests.server.http.running import (
-    TOKEN,
-    Running,
-    Way,
-    running,
-)
+from tests.server.http.running import TOKEN, Running, Way, running
 from tests.server.http.standin import Manager, digits, pair
 
 BOTH = pytest.mark.parametrize("way", ["litestar", "short"])

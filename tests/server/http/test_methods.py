@@ -10,12 +10,7 @@ import pytest
 
 from server.settings import SettingsError, load
 from tests.server.http.asking import tensor
-from tests.server.http.running import (
-    TOKEN,
-    Running,
-    Way,
-    running,
-)
+from tests.server.http.running import TOKEN, Running, Way, running
 
 ORIGIN = "https://shop.example"
 INFER = "/v2/models/digits/infer"

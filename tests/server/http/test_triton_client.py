@@ -12,19 +12,8 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from tests.server.http.running import (
-    TOKEN,
-    Running,
-    Way,
-    running,
-)
-from tests.server.http.standin import (
-    DATATYPES,
-    DIGITS,
-    Manager,
-    all_servables,
-    softmax_model,
-)
+from tests.server.http.running import TOKEN, Running, Way, running
+from tests.server.http.standin import DATATYPES, DIGITS, Manager, all_servables, softmax_model
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 ROWS = np.random.default_rng(3).random((5, 8, 8)).astype(np.float32)

@@ -9,25 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from model_repo import (
-    Repository,
-    decode,
-    encode,
-)
+from model_repo import Repository, decode, encode
 from server.errors import LoadError
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
-from tests.graphs import (
-    coded,
-    softmax_linear,
-    with_external,
-)
+from tests.graphs import coded, softmax_linear, with_external
 from tests.repositories import Spec, opened, publish
-from tests.server.runtime.loading import (
-    TWO,
-    W,
-    load,
-    rows_of,
-)
+from tests.server.runtime.loading import TWO, W, load, rows_of
 
 
 def test_versions_that_share_a_member_share_its_session(tmp_path: Path, pool: SessionPool) -> None:

@@ -7,26 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_repo import (
-    Stacked,
-    Weighted,
-)
+from model_repo import Stacked, Weighted
 from server.runtime import RuntimeOptions, SessionPool
 from server.runtime.options import PlanName
-from tests.graphs import (
-    nan_above,
-    raising_above,
-    softmax_linear,
-    stacker,
-)
+from tests.graphs import nan_above, raising_above, softmax_linear, stacker
 from tests.repositories import DIGEST, Spec, opened, publish
 from tests.server.runtime import reference
-from tests.server.runtime.loading import (
-    PLANS,
-    W,
-    load,
-    rows_of,
-)
+from tests.server.runtime.loading import PLANS, W, load, rows_of
 
 STACKED = Stacked(file="fusion.onnx", sha256=DIGEST, bytes=0, fallback=Weighted(temperature=1.2), temperature=0.8)
 

@@ -11,13 +11,7 @@ from torch import Tensor, nn
 
 from exporter.conversion.torch_graph import each_to_onnx
 from exporter.data.dataset import Array, Rows
-from exporter.members.base import (
-    NETWORK,
-    Group,
-    Setting,
-    Tolerance,
-    Training,
-)
+from exporter.members.base import NETWORK, Group, Setting, Tolerance, Training
 from exporter.members.torch_member import train_module
 from model_repo.format.manifest import Kind
 

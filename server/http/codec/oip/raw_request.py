@@ -12,13 +12,7 @@ from server.http.codec.declared import InputTensor
 from server.http.codec.limits import Limits
 from server.http.codec.request import InferRequest
 from server.http.codec.signature import Signature
-from server.http.codec.tensors import (
-    check_shape,
-    cut,
-    from_bytes,
-    object_array,
-    text_of,
-)
+from server.http.codec.tensors import check_shape, cut, from_bytes, object_array, text_of
 
 
 def decode_raw(body: bytes, signature: Signature, limits: Limits) -> InferRequest:

@@ -17,13 +17,7 @@ from server.http.codec.limits import MAX_TENSORS, MAX_TIMEOUT_S, Limits
 from server.http.codec.oip.raw_request import decode_raw
 from server.http.codec.request import InferRequest
 from server.http.codec.signature import Signature, in_order
-from server.http.codec.tensors import (
-    Array,
-    check_shape,
-    cut,
-    datatype,
-    from_bytes,
-)
+from server.http.codec.tensors import Array, check_shape, cut, datatype, from_bytes
 
 Parameters = dict[str, Any]
 

@@ -10,13 +10,7 @@ import msgspec
 from server.http.codec import json_arrays
 from server.http.codec.classification import best
 from server.http.codec.declared import Form, OutputTensor, WantedOutput
-from server.http.codec.reply import (
-    BINARY,
-    HEADER_LENGTH,
-    JSON,
-    Headers,
-    Reply,
-)
+from server.http.codec.reply import BINARY, HEADER_LENGTH, JSON, Headers, Reply
 from server.http.codec.request import InferRequest
 from server.http.codec.signature import Signature
 from server.http.codec.tensors import DATATYPES, Array, to_bytes

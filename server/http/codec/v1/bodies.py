@@ -17,12 +17,7 @@ from server.http.codec.json_arrays import decode
 from server.http.codec.lenient_json import BOM
 from server.http.codec.limits import Limits
 from server.http.codec.signature import Signature
-from server.http.codec.tensors import (
-    Array,
-    check_shape,
-    object_array,
-    text_of,
-)
+from server.http.codec.tensors import Array, check_shape, object_array, text_of
 
 IMAGES_AT_FULL_SIZE = 8
 """Images of one request that may be as large as the limit; with more rows each may be smaller in proportion,

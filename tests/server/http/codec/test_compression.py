@@ -9,12 +9,7 @@ import zlib
 import pytest
 
 from server.errors import MalformedRequest, TooLarge, UnsupportedMedia
-from server.http.codec.compression import (
-    MIN_BYTES,
-    chosen,
-    compress,
-    decompress,
-)
+from server.http.codec.compression import MIN_BYTES, chosen, compress, decompress
 from tests.server.http.asking import answer, tensor
 from tests.server.http.memory import at_most
 

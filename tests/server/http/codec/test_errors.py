@@ -12,18 +12,8 @@ import pytest
 import server.errors
 from server.errors import LoadError, Overloaded, QuorumLost, RateLimited, RequestError, ServerError
 from server.http import Call, Target
-from server.http.codec.errors import (
-    TABLE,
-    error_reply,
-    row_of,
-    without_paths,
-)
-from tests.server.http.asking import (
-    Way,
-    ask,
-    inference,
-    tensor,
-)
+from server.http.codec.errors import TABLE, error_reply, row_of, without_paths
+from tests.server.http.asking import Way, ask, inference, tensor
 from tests.server.http.standin import Manager, digits
 
 REQUEST = json.dumps({"id": "r-1", "inputs": [tensor()]}).encode()

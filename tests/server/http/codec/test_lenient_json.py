@@ -13,12 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.http.codec.lenient_json import BOM, as_json
-from tests.server.http.asking import (
-    Way,
-    answer,
-    predict,
-    tensor,
-)
+from tests.server.http.asking import Way, answer, predict, tensor
 
 BOTH = pytest.mark.parametrize("way", get_args(Way))
 NAN, INF = float("nan"), float("inf")

@@ -11,12 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from server.http import Reply
-from tests.server.http.asking import (
-    Way,
-    answer,
-    predict,
-    tensor,
-)
+from tests.server.http.asking import Way, answer, predict, tensor
 
 A = tensor("a", [2, 3], data=[1, 2, 3, 4, 5, 6])
 B = tensor("b", [2], "INT64", data=[1, 2])

@@ -9,13 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.http.inference.bounded_protocol import LINGER_BYTES, MAX_FIELDS, MAX_HEAD_BYTES
-from tests.server.http.inference.test_protocol import (
-    BODY,
-    Reader,
-    exchange,
-    head,
-    question,
-)
+from tests.server.http.inference.test_protocol import BODY, Reader, exchange, head, question
 from tests.server.http.live import Live, Way, live
 
 INFER = "/v2/models/digits/infer"

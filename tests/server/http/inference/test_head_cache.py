@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.http.codec.call import Call, Target
-from server.http.inference.head_cache import (
-    KEPT,
-    LONGEST,
-    HeadCache,
-    split,
-)
+from server.http.inference.head_cache import KEPT, LONGEST, HeadCache, split
 
 CALL = Call("v2", Target("digits"))
 HEAD = b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\nAccept: */*"

@@ -14,12 +14,7 @@ import pytest
 from server.errors import RateLimited
 from server.http import Call, Limits, Reply, Target
 from server.http.inference.rate_limit import RateLimit
-from tests.server.http.asking import (
-    Way,
-    ask,
-    inference,
-    tensor,
-)
+from tests.server.http.asking import Way, ask, inference, tensor
 from tests.server.http.standin import Manager, all_servables, digits
 
 REQUEST = json.dumps({"inputs": [tensor()]}).encode()

@@ -10,35 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_repo import (
-    Fusion,
-    Geometric,
-    Mean,
-    Median,
-    ReciprocalRank,
-    Vote,
-    Weighted,
-)
+from model_repo import Fusion, Geometric, Mean, Median, ReciprocalRank, Vote, Weighted
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.runtime.datatypes import Array
 from server.runtime.options import PlanName
-from tests.graphs import (
-    coded,
-    keyword,
-    linear,
-    sigmoid_linear,
-)
+from tests.graphs import coded, keyword, linear, sigmoid_linear
 from tests.repositories import Spec, publish
 from tests.server.runtime import reference
-from tests.server.runtime.loading import (
-    PLANS,
-    TEMPERATURES,
-    WEIGHTS,
-    W,
-    load,
-    rows_of,
-    three,
-)
+from tests.server.runtime.loading import PLANS, TEMPERATURES, WEIGHTS, W, load, rows_of, three
 
 
 def independent(X: Array) -> Array:

@@ -21,12 +21,7 @@ from server.runtime.sessions.session import Session
 from server.serving.servable import Servable
 from tests.graphs import linear, raising_above, softmax_linear
 from tests.repositories import Spec, publish
-from tests.server.runtime.loading import (
-    PLANS,
-    W,
-    load,
-    rows_of,
-)
+from tests.server.runtime.loading import PLANS, W, load, rows_of
 
 WEIGHTS = {"one": 3.0, "idle": 0.0, "two": 1.0, "other": 0.0}
 OUTPUTS = ("probabilities", "label", "confidence", "agreement", "entropy", "mutual_information")

@@ -13,12 +13,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, helper
 
-from model_repo import (
-    Batching,
-    Provider,
-    Repository,
-    Weighted,
-)
+from model_repo import Batching, Provider, Repository, Weighted
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
 from server.runtime.datatypes import Array, Feeds
 from server.runtime.plans import candidates
@@ -27,18 +22,9 @@ from server.runtime.plans.plan import Slot
 from server.runtime.prediction import Execution
 from server.runtime.sessions.background_threads import NICENESS
 from server.runtime.sessions.session import Session
-from tests.graphs import (
-    coded,
-    softmax_linear,
-)
+from tests.graphs import coded, softmax_linear
 from tests.repositories import Spec, publish
-from tests.server.runtime.loading import (
-    PLANS,
-    TWO,
-    W,
-    load,
-    three,
-)
+from tests.server.runtime.loading import PLANS, TWO, W, load, three
 
 
 def test_a_change_of_weights_loads_nothing_and_measures_nothing_again(tmp_path: Path, pool: SessionPool) -> None:

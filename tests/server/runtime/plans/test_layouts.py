@@ -18,13 +18,7 @@ from server.runtime.plans.measuring import Run, Timing
 from server.runtime.sessions.session import Model, Session, SessionKey
 from tests.graphs import coded, linear, softmax_linear
 from tests.repositories import Spec, publish
-from tests.server.runtime.loading import (
-    TWO,
-    W,
-    load,
-    rows_of,
-    three,
-)
+from tests.server.runtime.loading import TWO, W, load, rows_of, three
 
 FOUR = RuntimeOptions(cores=4)
 

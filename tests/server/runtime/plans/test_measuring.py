@@ -11,15 +11,7 @@ import pytest
 
 from server.runtime.options import Layout, RuntimeOptions
 from server.runtime.plans import measuring
-from server.runtime.plans.measuring import (
-    Timing,
-    compare,
-    compared_sizes,
-    fastest,
-    pays,
-    warm_up,
-    warmed_sizes,
-)
+from server.runtime.plans.measuring import Timing, compare, compared_sizes, fastest, pays, warm_up, warmed_sizes
 
 CURRENT = Timing({1: 1.0, 8: 8.0}, 4.0)
 

@@ -8,12 +8,7 @@ from onnx import FunctionProto, ModelProto, helper
 
 from server.runtime.datatypes import Array
 from server.runtime.plans.merge import MergeError, Part, merge
-from server.runtime.sessions.external_weights import (
-    ModelError,
-    embed,
-    locations,
-    parse,
-)
+from server.runtime.sessions.external_weights import ModelError, embed, locations, parse
 from server.runtime.sessions.session import Model
 from tests.graphs import branching, keyword, linear, nan_above, softmax_linear, with_external
 from tests.repositories import opened

@@ -14,22 +14,11 @@ from server.runtime import RuntimeOptions, SessionPool
 from server.runtime.datatypes import Array, Feeds
 from server.runtime.options import PlanName
 from server.runtime.plans.merge import Part, merge
-from server.runtime.plans.plan import (
-    Parallel,
-    Plan,
-    Sequential,
-    Slot,
-)
+from server.runtime.plans.plan import Parallel, Plan, Sequential, Slot
 from server.runtime.sessions.session import Model, RunError, Session
 from tests.graphs import branching, heads, softmax_linear
 from tests.repositories import Spec, opened, publish
-from tests.server.runtime.loading import (
-    PLANS,
-    TWO,
-    W,
-    load,
-    rows_of,
-)
+from tests.server.runtime.loading import PLANS, TWO, W, load, rows_of
 from tests.server.runtime.manifests import member
 
 RANDOM = np.random.default_rng(0)

@@ -13,14 +13,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from server.runtime.plans.merge import Part, inlined, merge
 from server.runtime.sessions.external_weights import ModelError, locations, parse
-from server.runtime.sessions.onnx_wire import (
-    CUT_FROM_BYTES,
-    OWN,
-    SPLIT_FROM_BYTES,
-    WireError,
-    bare,
-    split,
-)
+from server.runtime.sessions.onnx_wire import CUT_FROM_BYTES, OWN, SPLIT_FROM_BYTES, WireError, bare, split
 from server.runtime.sessions.session import Model, SessionError, takes_buffers
 from tests.repositories import opened
 

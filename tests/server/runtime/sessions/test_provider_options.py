@@ -12,14 +12,7 @@ from server.errors import LoadError
 from server.runtime import RuntimeOptions, SessionPool
 from server.runtime.sessions.batch_buckets import Buckets
 from server.runtime.sessions.io_binding import runner
-from server.runtime.sessions.provider_options import (
-    PLAIN,
-    Device,
-    Tuning,
-    chosen,
-    native,
-    tuning,
-)
+from server.runtime.sessions.provider_options import PLAIN, Device, Tuning, chosen, native, tuning
 from server.runtime.sessions.providers import CPU, select
 from server.runtime.sessions.session import SessionError
 from tests.graphs import softmax_linear

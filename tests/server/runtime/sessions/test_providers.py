@@ -10,13 +10,7 @@ import pytest
 from model_repo import Execution, Mean, Provider, Repository
 from server.errors import LoadError
 from server.runtime import LoadedEnsemble, RuntimeOptions, SessionPool
-from server.runtime.sessions.providers import (
-    CPU,
-    select,
-    shortfall,
-    strict,
-    wanted,
-)
+from server.runtime.sessions.providers import CPU, select, shortfall, strict, wanted
 from server.runtime.sessions.session import available_providers
 from tests.graphs import softmax_linear
 from tests.repositories import Spec, opened, publish

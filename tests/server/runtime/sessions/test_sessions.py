@@ -10,13 +10,7 @@ import numpy as np
 import pytest
 
 from server.runtime.sessions.pool import SessionPool
-from server.runtime.sessions.session import (
-    Model,
-    RunError,
-    Session,
-    SessionError,
-    SessionKey,
-)
+from server.runtime.sessions.session import Model, RunError, Session, SessionError, SessionKey
 from tests.graphs import linear, raising_above, softmax_linear, with_external
 from tests.repositories import opened
 
