@@ -33,7 +33,7 @@ demo: $(VENV)/.export ## train the digits ensemble, publish it, serve it (ARGS="
 	$(BIN)/tutti demo $(ARGS)
 
 test: $(VENV)/.dev ## run the tests (PYTEST_ARGS="-k name", JOBS=0 for one process)
-	$(BIN)/python -m pytest -m "not soak" -n $(JOBS) --dist loadfile --durations=25 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=25 $(PYTEST_ARGS)
 
 check: $(VENV)/.dev ## ruff, mypy, import contracts, dead code and hadolint: what CI asks for
 	$(BIN)/ruff check $(SOURCES)

@@ -272,8 +272,8 @@ def test_a_version_that_misses_what_the_recipe_accepts_is_not_published(
     assert "MISSED: log-loss is" in (tmp_path / "report" / "leaderboard.txt").read_text()
 
 
-def interrupted(command: list[str], how: signal.Signals) -> list[str]:
-    """What an export tells until it is ended so, once it has finished a job."""
+def interrupted(command: list[str], how: signal.Signals, finished: int) -> list[str]:
+    """What an export tells until it is ended so, once it has finished more than so many jobs."""
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # What a shell starts in the background ignores SIGINT, and so would its children.
@@ -283,7 +283,7 @@ def interrupted(command: list[str], how: signal.Signals) -> list[str]:
         told = []
         for line in process.stderr:
             told.append(line)
-            if re.search(rf"\(\d+/{JOBS}\)", line):
+            if (found := re.search(rf"\((\d+)/{JOBS}\)", line)) and int(found[1]) > finished:
                 os.kill(process.pid, how)
                 break
         told += list(process.stderr)
@@ -296,7 +296,7 @@ def test_an_interrupted_export_leaves_nothing_published_and_can_go_on(tmp_path: 
     command = [sys.executable, "-m", "tutti", "export", *arguments(tmp_path, "--workers", "2"), "--resume"]
     finished: list[Path] = []
     for how in (signal.SIGINT, signal.SIGKILL):
-        told = interrupted(command, how)
+        told = interrupted(command, how, len(finished))
         if how == signal.SIGINT:
             assert "interrupted, nothing is published" in told[-1]
         assert not (tmp_path / "models").exists()
