@@ -131,12 +131,16 @@ def _sent(word: str, text: str) -> Sent:
     std = _numbers(word, "std", parts)
     if std is not None and 0.0 in std:
         raise UsageError(f"--adapt: '{word}' divides by a std of 0")
+    mean = _numbers(word, "mean", parts)
+    for key, given, neutral in (("scale", scale, 1.0), ("mean", mean, 0.0), ("std", std, 1.0)):
+        if given is not None and set(given) == {neutral}:
+            raise UsageError(f"--adapt: '{word}' has {key}={neutral:g}, which changes nothing; leave it out")
     return Sent(
         type=None if sent_type is None else ONNX_TYPES[sent_type],
         perm=None if layout is None else _PERMS[layout],
         size=_size(word, _one(word, "resize", parts)),
         scale=None if scale is None else scale[0],
-        mean=_numbers(word, "mean", parts),
+        mean=mean,
         std=std,
     )
 

@@ -6,7 +6,7 @@ alone and another among others. Compared is by value, never by shape alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from exporter.errors import BundleError
 from exporter.foreign.answers import Given
 from exporter.foreign.model_file import ModelFile, ModelFileError
 from exporter.foreign.tolerance import Tolerance
+from exporter.onnx_graphs.edits import operators
 from server.runtime.datatypes import Array
 from server.runtime.golden.closeness import closeness, largest, typical
 
@@ -135,7 +136,7 @@ def problem_or_note(
 
 def _otherwise(file: ModelFile, output: str, feeds: Mapping[str, Array], among: Array) -> str | None:
     """What is wrong with a member that draws numbers: asked again, it answers the same batch otherwise."""
-    drawing = sorted(_RANDOM & set(_operators(file.graph.graph)))
+    drawing = sorted(_RANDOM & set(operators(file.graph.graph)))
     if not drawing:
         return None
     again = file.run(output, feeds)
@@ -159,18 +160,10 @@ def _moved_by_others(file: ModelFile, output: str, feeds: Mapping[str, Array], a
 
 def in_8_bits(graph: GraphProto) -> bool:
     """Whether activations are computed in 8 bits."""
-    return any(op in _DYNAMIC for op in _operators(graph))
+    return any(op in _DYNAMIC for op in operators(graph))
 
 
 def in_16_bits(graph: GraphProto) -> bool:
     """Whether weights are halves: then so is what is computed with them."""
     halves = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
     return any(tensor.data_type in halves for tensor in graph.initializer)
-
-
-def _operators(graph: GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        yield node.op_type
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _operators(inner)

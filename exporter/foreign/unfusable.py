@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-
-from onnx import GraphProto
 
 from exporter.foreign.model_file import ModelFile
+from exporter.onnx_graphs.edits import operators
 
 _BOXES = re.compile(r"(^|[^a-z])(b?box(es)?|det(ection)?s?_?(boxes|scores|classes)|num_dets|rois)([^a-z]|$)", re.I)
 _STATE = re.compile(r"past_key_values|past_(key|value)|(^|[^a-z])(present|past)[._]\d|decoder_input_ids", re.I)
@@ -17,13 +15,13 @@ _SEARCH = {"BeamSearch", "GreedySearch", "Sampling"}
 
 def reason(file: ModelFile) -> str | None:
     """Why the model's answers cannot be fused, None where nothing speaks against it."""
-    operators = set(_operators(file.graph.graph))
+    present = set(operators(file.graph.graph))
     outputs = [entry.name for entry in file.session.outputs]
-    if found := sorted(operators & _SUPPRESSION):
+    if found := sorted(present & _SUPPRESSION):
         return _detector(f"it has the operator {found[0]}")
     if named := [name for name in outputs if _BOXES.search(name)]:
         return _detector(f"it has the output '{named[0]}'")
-    if found := sorted(operators & _SEARCH):
+    if found := sorted(present & _SEARCH):
         return _generator(f"it has the operator {found[0]}")
     if named := [name for name in (*(entry.name for entry in file.inputs), *outputs) if _STATE.search(name)]:
         return _generator(f"it has the tensor '{named[0]}'")
@@ -43,11 +41,3 @@ def _generator(sign: str) -> str:
         f"generates step by step ({sign}): each step takes what was chosen before, so members would have to be fused "
         "within the loop, which Tutti does not do; an output [n, C] of it can be named with --output"
     )
-
-
-def _operators(graph: GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        yield node.op_type
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _operators(inner)

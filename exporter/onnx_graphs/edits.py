@@ -94,3 +94,12 @@ def _names(graph: GraphProto) -> Iterator[str]:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 yield from _names(inner)
+
+
+def operators(graph: GraphProto) -> Iterator[str]:
+    """The operator of every node, those of subgraphs too."""
+    for node in graph.node:
+        yield node.op_type
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from operators(inner)

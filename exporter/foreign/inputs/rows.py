@@ -115,10 +115,15 @@ def read(path: Path, inputs: Sequence[Input]) -> dict[str, Array]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name.removeprefix("input:"): archive[name] for name in archive.files}
+            # A version's own golden.npz has its answers beside them, so there the prefix says what is meant.
+            meant = [name for name in archive.files if name.startswith("input:")] or archive.files
+            arrays = {name.removeprefix("input:"): archive[name] for name in meant}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise BundleError(f"golden rows '{path}'", [_unread(error)]) from error
     wrong = [sentence for entry in inputs for sentence in _misfits(entry, arrays.get(entry.name), sorted(arrays))]
+    if more := sorted(arrays.keys() - {entry.name for entry in inputs}):
+        taken = ", ".join(entry.name for entry in inputs)
+        wrong.append(f"has {', '.join(more)}, which no input takes; the inputs are {taken}")
     counts = {len(arrays[entry.name]) for entry in inputs} if not wrong else {1}
     if len(counts) > 1 or counts == {0}:
         wrong.append(f"its arrays have {sorted(counts)} rows, expected the same number, at least 1, in each")

@@ -290,7 +290,9 @@ def test_settings_and_states_are_constants(tmp_path: Path, capsys: pytest.Captur
         (["--adapt", "a:layout=HW"], "layout 'HW' given, expected NHWC or NCHW"),
         (["--adapt", "a:type=float"], "type 'float' given, expected UINT8"),
         (["--adapt", "a:scale=1,std=0"], "divides by a std of 0"),
-        (["--adapt", "a:z:scale=1"], "has no input 'z'"),
+        (["--adapt", "a:scale=1"], "has scale=1, which changes nothing; leave it out"),
+        (["--adapt", "a:scale=1/255,mean=0,0,0"], "has mean=0, which changes nothing; leave it out"),
+        (["--adapt", "a:z:scale=1/255"], "has no input 'z'"),
     ],
 )
 def test_flags_that_fit_nothing_are_told(

@@ -89,3 +89,13 @@ def test_texts_with_quotes_are_quoted_for_the_shell(tmp_path: Path, capsys: pyte
     assert publish(tmp_path, {"a": keyword(["tutti", "forte"], 3)}, *words) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("try it:")]
     assert json.loads(shlex.split(line.removeprefix("try it:"))[-1])["inputs"][0]["data"] == ["it's"]
+
+
+def test_arrays_that_no_input_takes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 13)).astype(np.float32)
+    words = ("--classes", "a,b,c", "--golden", str(tmp_path / "rows.npz"))
+    np.savez(tmp_path / "rows.npz", x=x, age=x)
+    assert publish(tmp_path, {"a": table(13)}, *words) == 2
+    assert "has age, which no input takes; the inputs are x" in capsys.readouterr().err
+    np.savez(tmp_path / "rows.npz", **{"input:x": x, "expected": x})  # as a version keeps them, answers beside them
+    assert publish(tmp_path, {"a": table(13)}, *words) == 0
