@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,5 +98,6 @@ def test_arrays_that_no_input_takes_are_told(tmp_path: Path, capsys: pytest.Capt
     np.savez(tmp_path / "rows.npz", x=x, age=x)
     assert publish(tmp_path, {"a": table(13)}, *words) == 2
     assert "has age, which no input takes; the inputs are x" in capsys.readouterr().err
-    np.savez(tmp_path / "rows.npz", **{"input:x": x, "expected": x})  # as a version keeps them, answers beside them
+    kept: dict[str, Any] = {"input:x": x, "expected": x}  # as a version keeps them, answers beside them
+    np.savez(tmp_path / "rows.npz", **kept)
     assert publish(tmp_path, {"a": table(13)}, *words) == 0
