@@ -218,9 +218,9 @@ def test_ensembles_that_are_asked_in_turn_begin_when_all_are_asked(monkeypatch: 
     assert sorted(told[4:]) == [("begin", 1), ("begin", 2)]
 
 
-def test_what_is_withdrawn_before_its_task_begins_is_no_longer_on_its_way() -> None:
-    async def run() -> int:
-        asked, _ = inference()
+def test_what_is_withdrawn_before_its_task_begins_is_counted_and_no_longer_on_its_way() -> None:
+    async def run() -> tuple[int, list[Any]]:
+        asked, metrics = inference()
         packed = Call("v2", Target("digits"), content_encoding="gzip")
         exchange = asked.answer_nowait(packed, gzip.compress(REQUEST), lambda reply: pytest.fail("delivered"))
         await asyncio.sleep(0)
@@ -228,6 +228,6 @@ def test_what_is_withdrawn_before_its_task_begins_is_no_longer_on_its_way() -> N
         assert exchange.cancel()
         await asyncio.wait([exchange.work])
         await asyncio.sleep(0)
-        return asked.open
+        return asked.open, metrics.requests
 
-    assert asyncio.run(run()) == 0
+    assert asyncio.run(run()) == (0, [("digits", "2", "cancelled")])
