@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from exporter.detectors.spec import DetectorFamily
-from exporter.members.base import Count, Training
+from exporter.members.base import Training
+from exporter.optimisation.spec import Count
 
 
 class Autoencoder(DetectorFamily, frozen=True, kw_only=True, tag="autoencoder"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from exporter.detectors.spec import DetectorFamily
-from exporter.members.base import Count
+from exporter.optimisation.spec import Count
 
 
 class KMeans(DetectorFamily, frozen=True, kw_only=True, tag="kmeans"):

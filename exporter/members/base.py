@@ -8,25 +8,15 @@ from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
 from exporter.data.dataset import Array, Rows
 from exporter.errors import TrainingError
+from exporter.optimisation.spec import Device, NotNegative, Optimisation, Share, Spec
 from model_repo import Input
 from model_repo.format.manifest import Datatype, Kind, Task
-
-Device = Literal["cpu", "cuda"]
-Count = Annotated[int, Meta(ge=1)]
-Rate = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Share = Annotated[float, Meta(ge=0, lt=1)]
-
-
-class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the tables that a recipe consists of: unknown keys are refused."""
 
 
 class Augmentation(Spec, frozen=True, kw_only=True):
@@ -45,14 +35,10 @@ class Augmentation(Spec, frozen=True, kw_only=True):
     """Whole pixels by which a row is moved; the border's pixels fill what that uncovers."""
 
 
-class Training(Spec, frozen=True, kw_only=True):
+class Training(Optimisation, frozen=True, kw_only=True):
     """How a torch member is trained: AdamW under a one-cycle learning rate."""
 
-    epochs: Count = 25
     batch_rows: Annotated[int, Meta(ge=2)] = 64
-    learning_rate: Rate = 5e-3
-    """The peak of the cycle."""
-    weight_decay: NotNegative = 0.01
     augmentation: Augmentation | None = None
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.members.base import NETWORK, Setting, Tolerance, Trained, Training
-from exporter.members.training_loop import Loss, fit, seeded
+from exporter.members.training_loop import Loss, fit
+from exporter.optimisation.run import seeded
 from model_repo.format.manifest import Kind
 
 _BATCH_ROWS = 256
@@ -86,7 +87,7 @@ def train_module(
         names = takes or [entry.name for entry in setting.inputs]
         tensors = tuple(torch.from_numpy(rows.inputs[name]).to(setting.device) for name in names)
         target = torch.from_numpy(rows.target).to(setting.device)
-        return fit(module, tensors, target, training, loss, setting.seed)
+        return fit(module, tensors, target, training, loss, setting.seed, logits=loss is cross_entropy)
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:

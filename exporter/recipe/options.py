@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.members.base import Device
+from exporter.optimisation.spec import Device
 
 
 @dataclass(frozen=True)

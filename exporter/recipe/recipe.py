@@ -12,7 +12,8 @@ from msgspec import Meta
 
 from exporter.detectors import DETECTORS, DetectorFamily
 from exporter.errors import RecipeError
-from exporter.members.base import Family, Spec, names_of
+from exporter.members.base import Family, names_of
+from exporter.optimisation.spec import Mode, Parallel, Spec
 from exporter.recipe.families import FAMILIES
 from exporter.recipe.rule_names import REGRESSION_RULES, RuleName
 from exporter.recipe.sources import SOURCES, Source, SplitSpec
@@ -93,6 +94,7 @@ class Head(Spec, frozen=True, kw_only=True):
     description: str = ""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     split: SplitSpec = SplitSpec()
+    training: Mode = Parallel()
     fusion: FusionSpec = FusionSpec()
     acceptance: Acceptance = Acceptance()
     batching: Batching = Batching()
@@ -205,6 +207,8 @@ def converted(tree: Mapping[str, Any], subject: str) -> Recipe:
     Data and members one by one: msgspec does not say in which of a table's entries a mistake is.
     """
     rest = {key: value for key, value in tree.items() if key not in _TABLES}
+    if isinstance(rest.get("training"), dict):
+        rest["training"] = {"mode": Parallel().mode, **rest["training"]}
     try:
         head = msgspec.convert(rest, Head)
     except msgspec.ValidationError as error:

@@ -19,7 +19,9 @@ from exporter.errors import ConversionError, ParityError, TrainingError
 from exporter.gate.inference import Graph
 from exporter.gate.parity import Answer, Parity, check_parity
 from exporter.gate.sweep import Sweep
-from exporter.members.base import Device, Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
+from exporter.members.base import Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
+from exporter.optimisation.run import Run, State, training_in
+from exporter.optimisation.spec import Device, Mode, Optimisation, Parallel
 from model_repo.cli.distribution import NAME
 from model_repo.format.manifest import Kind
 
@@ -42,6 +44,8 @@ class Job:
     fold: int
     seed: int
     device: Device = "cpu"
+    technique: Mode = Parallel()  # noqa: RUF009 - frozen
+    """How it is trained; members that no gradient trains are tasks to themselves in every mode."""
 
     def digest(self, dataset: Dataset, split: Split) -> str:
         """sha256 of everything that the result depends on: spec, rows, seed, device, versions of the libraries."""
@@ -51,7 +55,7 @@ class Job:
         spec = self.spec
         if isinstance(spec, Family):  # 8-bit weights are made of what was trained: they change no training
             spec = msgspec.structs.replace(spec, quantize="never")
-        inputs = [spec, self.fold, self.seed, self.device, rows.hexdigest(), libraries()]
+        inputs = [spec, self.fold, self.seed, self.device, self.technique, rows.hexdigest(), libraries()]
         return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
 
 
@@ -74,6 +78,8 @@ class Made:
     """Graphs beside it; of the published member alone."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """What these reach on the test rows, by the names in `Metrics`."""
+    states: tuple[State, ...] = ()
+    """Parameters and buffers of each network that was trained for it, in order."""
 
     @property
     def output_name(self) -> str:
@@ -90,6 +96,11 @@ class Made:
         }
 
 
+def by_gradient(spec: Family | DetectorFamily) -> bool:
+    """Whether networks are trained for it, which several workers can do together."""
+    return isinstance(getattr(spec, "training", None), Optimisation)
+
+
 def libraries() -> dict[str, str]:
     """Installed versions of what takes part in training and conversion."""
     found = {}
@@ -101,23 +112,24 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def run_job(job: Job, dataset: Dataset, split: Split) -> Made:
-    """Train, convert, sweep, and answer the rows that were held out. One thread. Errors name the member."""
+def run_job(job: Job, dataset: Dataset, split: Split, run: Run | None = None) -> Made:
+    """Train in the run, convert, sweep, and answer the rows that were held out. One thread. Errors name the member."""
     try:
-        return _run(job, dataset, split)
+        return _run(job, dataset, split, run or Run())
     except (TrainingError, ConversionError, ParityError) as error:
         fold = "" if job.fold == FINAL else f" (fold {job.fold})"
         noun = "detector" if isinstance(job.spec, DetectorFamily) else "member"
         raise type(error)(f"{noun} {job.member!r}{fold}: {error}") from error
 
 
-def _run(job: Job, dataset: Dataset, split: Split) -> Made:
+def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
     start = time.perf_counter()
     fit, held = _rows(job, split)
     setting = Setting(
         dataset.tensors, dataset.ranges, dataset.columns, job.seed, job.device, dataset.context, dataset.task
     )
-    trained = job.spec.train(dataset.rows.take(fit), setting)
+    with training_in(run):
+        trained = job.spec.train(dataset.rows.take(fit), setting)
     data = trained.to_onnx()
     rows = dataset.rows.take(held)
     swept = rows if job.fold == FINAL else rows.take(np.arange(min(SWEEP_ROWS, len(rows))))
@@ -133,7 +145,10 @@ def _run(job: Job, dataset: Dataset, split: Split) -> Made:
     outputs = outputs if heads else outputs[:, 0]
     extras, figures = _extended(trained, dataset.rows.take(split.test)) if job.fold == FINAL else ((), {})
     seconds = time.perf_counter() - start
-    return Made(data, trained.kind, rows.ids, outputs, parity, seconds, heads, extras=extras, figures=figures)
+    return Made(
+        data, trained.kind, rows.ids, outputs, parity, seconds, heads, extras=extras, figures=figures,
+        states=tuple(run.kept),
+    )  # fmt: skip
 
 
 def _extended(trained: Trained | Group, test: Rows) -> tuple[tuple[ExtraGraph, ...], Mapping[str, float]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
 from exporter.errors import ExportError
-from exporter.members.base import Device
+from exporter.optimisation.spec import Device
 from exporter.threads import one_thread
 from exporter.training.jobs import Job, Made, run_job
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
+from exporter.detectors import DetectorFamily
 from exporter.gate.inference import cores
-from exporter.members.base import Device
+from exporter.members.base import Family
+from exporter.optimisation.spec import Device, Mode, Parallel
 from exporter.recipe.recipe import Recipe
 from exporter.seeds import member_seed
 from exporter.training.finished_jobs import WorkFolder
-from exporter.training.jobs import FINAL, Job, Made
+from exporter.training.jobs import FINAL, Job, Made, by_gradient
 
 Report = Callable[[str, int, int], None]
 """Told of each step: what is done, how many are done, how many there are."""
@@ -25,9 +27,13 @@ def jobs_of(recipe: Recipe, device: Device) -> list[Job]:
     ]
     detectors = [(name, spec, FINAL) for name, spec in recipe.detectors.items()]
     return [
-        Job(name, spec, fold, member_seed(recipe.seed, name, fold), device)
+        Job(name, spec, fold, member_seed(recipe.seed, name, fold), device, _technique(recipe, spec))
         for name, spec, fold in (*members, *detectors)
     ]
+
+
+def _technique(recipe: Recipe, spec: Family | DetectorFamily) -> Mode:
+    return recipe.training if by_gradient(spec) else Parallel()
 
 
 def train_members(

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from exporter.graphs.families.training import NodeTraining
-from exporter.members.base import Count, Family, Share
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count, Share
 
 
 class Gcn(Family, frozen=True, kw_only=True, tag="gcn"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from exporter.graphs.families.training import NodeTraining
-from exporter.members.base import Count, Family, Share
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count, Share
 
 
 class GraphSage(Family, frozen=True, kw_only=True, tag="graphsage"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from exporter.members.base import Count, Family, Rate, Share
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count, Rate, Share
 
 
 class Propagation(Family, frozen=True, kw_only=True, tag="propagation"):

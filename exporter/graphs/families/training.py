@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from exporter.members.base import Count, NotNegative, Rate, Spec
+from exporter.optimisation.spec import Count, NotNegative, Optimisation, Rate
 
 
-class NodeTraining(Spec, frozen=True, kw_only=True):
+class NodeTraining(Optimisation, frozen=True, kw_only=True):
     """Adam at one rate; every step sees the whole graph. Defaults: Kipf and Welling (2017)."""
 
     epochs: Count = 200

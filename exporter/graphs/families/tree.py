@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from exporter.members.base import Count, Family
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count
 
 
 class Tree(Family, frozen=True, kw_only=True, tag="tree"):

@@ -13,7 +13,7 @@ from exporter.graphs.networks.loop import fit_nodes
 from exporter.graphs.networks.structure import TAKES, Structure, labelled, thinned, to_torch
 from exporter.members.base import Setting, Trained
 from exporter.members.torch_member import TorchMember
-from exporter.members.training_loop import seeded
+from exporter.optimisation.run import seeded
 
 _FINAL_STEPS = 100
 """Of the personalised PageRank after training: at a chance of 0.1 to return, 0.9^100 = 3e-5 of it is missing."""

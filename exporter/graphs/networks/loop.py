@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporter.errors import TrainingError
 from exporter.graphs.families.training import NodeTraining
+from exporter.optimisation.problem import Problem
+from exporter.optimisation.run import optimise
 
 
 def fit_nodes(
@@ -25,17 +26,34 @@ def fit_nodes(
     Adam at one rate, as Kipf and Welling (2017) train. Raises TrainingError where the loss is not finite.
     """
     node, target = (torch.from_numpy(part) for part in labelled)
-    others = [entry for entry in module.parameters() if all(entry is not one for one in first)]
-    groups: list[dict[str, Any]] = [{"params": first, "weight_decay": training.weight_decay}, {"params": others}]
-    optimiser = torch.optim.Adam(groups, lr=training.learning_rate)
-    module.train()
-    for epoch in range(training.epochs):
-        loss = nn.functional.cross_entropy(forward()[node], target)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {loss.item()} in epoch {epoch + 1} of {training.epochs}")
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    module.eval()
+    problem = Problem(
+        module=_Nodes(module, forward),
+        rows=len(target),
+        epoch=lambda _: iter([torch.arange(len(target))]),
+        prepare=lambda index, _: (node[index], target[index]),
+        loss=lambda network, batch: nn.functional.cross_entropy(network(batch[0]), batch[1]),
+        steps=training.epochs,
+        spec=training,
+        generator=torch.Generator(),
+        optimiser=lambda _: torch.optim.Adam(_groups(module, first, training), lr=training.learning_rate),
+        cycle=False,
+    )
+    optimise(problem)
     with torch.no_grad():
         return forward()
+
+
+class _Nodes(nn.Module):
+    """Nodes [n] → their logits [n, C]: the whole graph is computed for them."""
+
+    def __init__(self, module: nn.Module, whole: Callable[[], Tensor]) -> None:
+        super().__init__()
+        self.module, self._whole = module, whole
+
+    def forward(self, node: Tensor) -> Tensor:
+        return self._whole()[node]
+
+
+def _groups(module: nn.Module, first: list[nn.Parameter], training: NodeTraining) -> list[dict[str, Any]]:
+    others = [entry for entry in module.parameters() if all(entry is not one for one in first)]
+    return [{"params": first, "weight_decay": training.weight_decay}, {"params": others}]

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.members.base import Augmentation, Count, Family, Share, Training
+from exporter.members.base import Augmentation, Family, Training
+from exporter.optimisation.spec import Count, Share
 
 
 class Pca(Family, frozen=True, kw_only=True, tag="pca"):

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.members.base import Augmentation, Count, Family, Rate, Share, Training
+from exporter.members.base import Augmentation, Family, Training
+from exporter.optimisation.spec import Count, Rate, Share
 
 
 class Retrieval(Family, frozen=True, kw_only=True, tag="retrieval"):

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.members.base import Augmentation, Count, Family, Rate
+from exporter.members.base import Augmentation, Family
+from exporter.optimisation.spec import Count, Rate
 
 
 class Tree(Family, frozen=True, kw_only=True, tag="tree"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from exporter.members.base import Augmentation, Count, Family, Share, Training
+from exporter.members.base import Augmentation, Family, Training
+from exporter.optimisation.spec import Count, Share
 
 
 class Vit(Family, frozen=True, kw_only=True, tag="vit"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.members.base import Count, NotNegative, Rate, Spec
+from exporter.optimisation.spec import Count, NotNegative, Rate, Spec
 
 
 class Baseline(Spec, frozen=True, kw_only=True):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from exporter.members.base import Count, Family, NotNegative
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count, NotNegative
 from exporter.ratings.families.baseline import Baseline
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from exporter.members.base import Count, Family, Rate
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count, Rate
 from exporter.ratings.families.baseline import Baseline
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from exporter.members.base import Count, Family, Share, Training
+from exporter.members.base import Family, Training
+from exporter.optimisation.spec import Count, Share
 from exporter.ratings.families.baseline import Baseline
 
 

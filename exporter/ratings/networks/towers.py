@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from exporter.data.dataset import Rows
 from exporter.members.base import Setting, Trained
 from exporter.members.torch_member import squared_error
-from exporter.members.training_loop import fit, seeded
+from exporter.members.training_loop import fit
+from exporter.optimisation.run import seeded
 from exporter.ratings.families.two_tower import TwoTower
 from exporter.ratings.networks.ratings import Ratings, tables
 from exporter.ratings.networks.regressor import finished, prepared

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.members.base import Count, Family, NotNegative, Rate
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count, NotNegative, Rate
 
 Part = Annotated[float, Meta(gt=0, le=1)]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from exporter.members.base import Count, Family, Share
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count, Share
 from exporter.speech.families.spec import AudioTraining
 
 

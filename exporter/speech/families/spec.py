@@ -6,7 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from exporter.members.base import Count, NotNegative, Rate, Setting, Share, Spec
+from exporter.members.base import Setting
+from exporter.optimisation.spec import Count, NotNegative, Optimisation, Rate, Share, Spec
 
 
 class Distortion(Spec, frozen=True, kw_only=True):
@@ -29,7 +30,7 @@ class Joining(Spec, frozen=True, kw_only=True):
     """Shortest and longest silence between two words, in seconds."""
 
 
-class AudioTraining(Spec, frozen=True, kw_only=True):
+class AudioTraining(Optimisation, frozen=True, kw_only=True):
     """How a torch member is trained: AdamW under a one-cycle learning rate, on batches of clips about as long."""
 
     epochs: Count = 30

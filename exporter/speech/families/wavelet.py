@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from exporter.members.base import Count, Family, Rate
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count, Rate
 from exporter.speech.families.spec import Distortion
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from exporter.data.dataset import Rows
-from exporter.errors import TrainingError
+from exporter.optimisation.problem import Batch, Problem
+from exporter.optimisation.run import optimise
 from exporter.speech.clips import lengths
 from exporter.speech.families.spec import AudioTraining, Distortion
 from exporter.speech.source import INPUT
 
-Batch = tuple[Tensor, ...]
-_WARM_UP = 0.2
-"""Share of the steps in which the learning rate rises."""
 _SORTED_BATCHES = 8
 """So many batches are sorted by length at a time: little padding, and yet other neighbours in each epoch."""
 _MAX_NORM = 5.0
@@ -75,25 +73,29 @@ def _noise(audio: Tensor, length: Tensor, bounds: Distortion, generator: torch.G
     return noise * (torch.arange(audio.shape[1])[None, :] < length[:, None])
 
 
-def optimised(
-    module: nn.Module, batches: Iterable[Batch], steps: int, loss: Callable[..., Tensor], training: AudioTraining
+def solved(
+    module: nn.Module,
+    clips: Clips,
+    prepare: Callable[[Tensor, torch.Generator], Batch],
+    loss: Callable[[nn.Module, Batch], Tensor],
+    training: AudioTraining,
+    generator: torch.Generator,
+    logits: Callable[[nn.Module, Batch], Tensor] | None = None,
 ) -> nn.Module:
-    """`module` after one AdamW step per batch, under a one-cycle learning rate of `steps` steps; set to evaluation.
+    """`module` trained in place on batches of clips about as long; set to evaluation.
 
-    `loss` gets a batch's tensors. Raises TrainingError where it is not finite.
+    `prepare` makes a batch of the clips' numbers. Raises TrainingError where the loss is not finite.
     """
-    optimiser = torch.optim.AdamW(module.parameters(), training.learning_rate, weight_decay=training.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, training.learning_rate, total_steps=steps, pct_start=_WARM_UP
+    problem = Problem(
+        module=module,
+        rows=len(clips),
+        epoch=lambda drawing: epoch_of(clips, training.batch_rows, drawing),
+        prepare=prepare,
+        loss=loss,
+        steps=training.epochs * sum(1 for _ in epoch_of(clips, training.batch_rows, torch.Generator())),
+        spec=training,
+        generator=generator,
+        most_gradient=_MAX_NORM,
+        logits=logits,
     )
-    module.train()
-    for step, batch in enumerate(batches):
-        value = loss(*batch)
-        if not torch.isfinite(value):
-            raise TrainingError(f"the loss is {value.item()} in step {step + 1} of {steps}")
-        optimiser.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(module.parameters(), _MAX_NORM)
-        optimiser.step()
-        schedule.step()
-    return module.eval()
+    return optimise(problem)

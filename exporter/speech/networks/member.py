@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,10 @@ from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Rows
 from exporter.members.base import Setting, Tolerance
 from exporter.members.torch_member import TorchMember
-from exporter.members.training_loop import seeded
+from exporter.optimisation.problem import Batch
+from exporter.optimisation.run import seeded
 from exporter.speech.families.spec import AudioTraining
-from exporter.speech.networks.fitting import Batch, Clips, distorted, epoch_of, optimised
+from exporter.speech.networks.fitting import Clips, distorted, solved
 from exporter.speech.source import INPUT
 
 SOUND = Tolerance(atol=1e-4, rtol=1e-3)
@@ -47,18 +48,17 @@ def train_clip_classifier(
         generator = torch.Generator(setting.device).manual_seed(setting.seed)
         criterion = nn.CrossEntropyLoss(label_smoothing=training.label_smoothing)
 
-        def loss(audio: Tensor, target: Tensor) -> Tensor:
-            found: Tensor = criterion(module(audio), target)
+        def prepare(index: Tensor, drawing: torch.Generator) -> Batch:
+            audio, length, target = clips.taken(index)
+            return distorted(audio, length, training.distortion, drawing)[0], target
+
+        def logits(network: nn.Module, batch: Batch) -> Tensor:
+            found: Tensor = network(batch[0])
             return found
 
-        steps = training.epochs * sum(1 for _ in epoch_of(clips, training.batch_rows, torch.Generator()))
-        optimised(module, _batches(clips, training, generator), steps, loss, training)
+        def loss(network: nn.Module, batch: Batch) -> Tensor:
+            found: Tensor = criterion(logits(network, batch), batch[1])
+            return found
+
+        solved(module, clips, prepare, loss, training, generator, logits)
     return SoundMember(module, setting)
-
-
-def _batches(clips: Clips, training: AudioTraining, generator: torch.Generator) -> Iterator[Batch]:
-    for _ in range(training.epochs):
-        for index in epoch_of(clips, training.batch_rows, generator):
-            audio, length, target = clips.taken(index)
-            audio, _ = distorted(audio, length, training.distortion, generator)
-            yield audio, target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from exporter.conversion.torch_graph import traced
 from exporter.data.dataset import Array, Rows
 from exporter.errors import ParityError
 from exporter.members.base import ExtraGraph, Setting
-from exporter.members.training_loop import seeded
+from exporter.optimisation.problem import Batch
+from exporter.optimisation.run import seeded
 from exporter.speech.families.spec import sample_rate
 from exporter.speech.families.transducer import SoundTransducer
-from exporter.speech.networks.fitting import Batch, Clips, distorted, epoch_of, optimised
+from exporter.speech.networks.fitting import Clips, distorted, solved
 from exporter.speech.networks.member import EXAMPLE_SAMPLES, SoundMember
 from exporter.speech.networks.strings import Strings, drawn
 from exporter.speech.networks.transcripts import token_error_rate, without_padding
@@ -89,30 +90,36 @@ def transcribed(graph: bytes, audio: NDArray[np.float32]) -> NDArray[np.int64]:
 
 def train_transducer(spec: SoundTransducer, rows: Rows, setting: Setting) -> TransducerMember:
     """A member trained on clips and strings of them; every string is drawn anew. Raises TrainingError."""
-    training = spec.training
+    training, rate = spec.training, sample_rate(setting)
     with seeded(setting.seed):
-        module = Transducer(sample_rate(setting), setting.columns, spec.hidden, spec.dropout).to(setting.device)
+        module = Transducer(rate, setting.columns, spec.hidden, spec.dropout).to(setting.device)
         clips = Clips(rows, setting.device)
-        steps = training.epochs * sum(1 for _ in epoch_of(clips, training.batch_rows, torch.Generator()))
 
-        def loss(audio: Tensor, target: Tensor, strings: Tensor, tokens: Tensor, length: Tensor) -> Tensor:
-            each = module(audio)
+        def prepare(index: Tensor, drawing: torch.Generator) -> Batch:
+            audio, length, target = clips.taken(index)
+            audio, _ = distorted(audio, length, training.distortion, drawing)
+            strings = drawn(clips, spec.string_rows, spec.joining, rate, drawing, training.distortion)
+            return audio, target, strings.audio, strings.tokens, strings.length
+
+        def loss(network: nn.Module, batch: Batch) -> Tensor:
+            audio, target, strings, tokens, length = batch
+            each, said = network(audio, strings, tokens, length)
             single = -each.gather(1, target[:, None])
-            several = -module.string_log_likelihood(strings, tokens, length) / length
             choice = nn.functional.cross_entropy(each, target, label_smoothing=training.label_smoothing)
-            total: Tensor = single.mean() + several.mean() + spec.choosing * choice
+            total: Tensor = single.mean() - (said / length).mean() + spec.choosing * choice
             return total
 
-        optimised(module, _batches(clips, spec, setting), steps, loss, training)
+        generator = torch.Generator().manual_seed(setting.seed)
+        solved(_Trained(module), clips, prepare, loss, training, generator)
     return TransducerMember(module.cpu(), spec, setting)
 
 
-def _batches(clips: Clips, spec: SoundTransducer, setting: Setting) -> Iterator[Batch]:
-    generator = torch.Generator().manual_seed(setting.seed)
-    training, rate = spec.training, sample_rate(setting)
-    for _ in range(training.epochs):
-        for index in epoch_of(clips, training.batch_rows, generator):
-            audio, length, target = clips.taken(index)
-            audio, _ = distorted(audio, length, training.distortion, generator)
-            strings = drawn(clips, spec.string_rows, spec.joining, rate, generator, training.distortion)
-            yield audio, target, strings.audio, strings.tokens, strings.length
+class _Trained(nn.Module):
+    """Clips, and strings with their tokens → log-likelihoods of the words, and of the strings."""
+
+    def __init__(self, transducer: Transducer) -> None:
+        super().__init__()
+        self.transducer = transducer
+
+    def forward(self, audio: Tensor, strings: Tensor, tokens: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        return self.transducer(audio), self.transducer.string_log_likelihood(strings, tokens, length)

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.members.base import Family, Rate
+from exporter.members.base import Family
+from exporter.optimisation.spec import Rate
 
 
 class Linear(Family, frozen=True, kw_only=True, tag="linear"):

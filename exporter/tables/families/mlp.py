@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.members.base import Count, Family, Share, Training
+from exporter.members.base import Family, Training
+from exporter.optimisation.spec import Count, Share
 
 
 class Mlp(Family, frozen=True, kw_only=True, tag="mlp"):

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.members.base import Count, Family
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count
 
 
 class Neighbours(Family, frozen=True, kw_only=True, tag="neighbours"):

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from exporter.members.base import Count, Family, Share
+from exporter.members.base import Family
+from exporter.optimisation.spec import Count, Share
 from exporter.text.families.training import TextTraining
 
 

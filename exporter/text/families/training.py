@@ -9,10 +9,11 @@ from msgspec import Meta
 
 from exporter.data.dataset import Array
 from exporter.errors import TrainingError
-from exporter.members.base import Count, NotNegative, Rate, Setting, Share, Spec
+from exporter.members.base import Setting
+from exporter.optimisation.spec import Count, NotNegative, Optimisation, Rate, Share
 
 
-class TextTraining(Spec, frozen=True, kw_only=True):
+class TextTraining(Optimisation, frozen=True, kw_only=True):
     """AdamW under a one-cycle learning rate, gradients cut at length 1."""
 
     epochs: Count = 6

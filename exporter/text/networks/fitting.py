@@ -7,12 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from exporter.errors import TrainingError
+from exporter.optimisation.problem import Batch, Problem
+from exporter.optimisation.run import optimise
 from exporter.text.families.training import TextTraining
 from exporter.text.networks.masked import PAD, UNKNOWN
 
-_WARM_UP = 0.2
-"""Share of the steps in which the learning rate rises."""
 _MOST_GRADIENT = 1.0
 _POOL_BATCHES = 32
 """Batches whose rows are sorted by length together: little padding, and still another mixture in every epoch."""
@@ -27,24 +26,27 @@ def fit_texts(module: nn.Module, ids: Tensor, target: Tensor, training: TextTrai
     chosen = torch.randperm(len(target), generator=generator)[: training.most_rows or len(target)]
     ids, target = ids[chosen], target[chosen]
     counts = token_counts(ids)
-    steps = training.epochs * len(list(batches(counts, training.batch_rows, generator)))
-    optimiser = torch.optim.AdamW(module.parameters(), training.learning_rate, weight_decay=training.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, training.learning_rate, total_steps=steps, pct_start=_WARM_UP
+
+    def prepare(index: Tensor, generator: torch.Generator) -> Batch:
+        return dropped(trimmed(ids[index]), training.word_dropout, generator), target[index]
+
+    def logits(network: nn.Module, batch: Batch) -> Tensor:
+        found: Tensor = network(batch[0])
+        return found
+
+    problem = Problem(
+        module=module,
+        rows=len(target),
+        epoch=lambda generator: batches(counts, training.batch_rows, generator),
+        prepare=prepare,
+        loss=lambda network, batch: nn.functional.cross_entropy(logits(network, batch), batch[1]),
+        steps=training.epochs * len(list(batches(counts, training.batch_rows, generator))),
+        spec=training,
+        generator=generator,
+        most_gradient=_MOST_GRADIENT,
+        logits=logits,
     )
-    module.train()
-    for epoch in range(training.epochs):
-        for index in batches(counts, training.batch_rows, generator):
-            batch = dropped(trimmed(ids[index]), training.word_dropout, generator)
-            loss = nn.functional.cross_entropy(module(batch), target[index])
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(module.parameters(), _MOST_GRADIENT)
-            optimiser.step()
-            schedule.step()
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {loss.item()} after epoch {epoch + 1} of {training.epochs}")
-    return module.eval()
+    return optimise(problem)
 
 
 def batches(counts: Tensor, batch_rows: int, generator: torch.Generator) -> Iterator[Tensor]:

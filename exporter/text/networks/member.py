@@ -13,7 +13,7 @@ from exporter.conversion.torch_graph import to_onnx
 from exporter.data.dataset import Array, Rows
 from exporter.members.base import Setting, Trained
 from exporter.members.torch_member import TorchMember
-from exporter.members.training_loop import seeded
+from exporter.optimisation.run import seeded
 from exporter.text.families.neural import Reader
 from exporter.text.families.training import Reading, reading_of
 from exporter.text.networks.classifier import Classifier, Encoder

@@ -1,0 +1,108 @@
+"""The training loop of every network, and what the workers of one training tell each other in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from exporter.errors import TrainingError
+from exporter.optimisation.problem import Batch, Problem
+
+_WARM_UP = 0.2
+"""Share of the steps in which the learning rate rises."""
+_FEWEST = 6
+"""Steps that the cycle is planned for at least: of five the rise is one, and torch divides by its length less one."""
+
+
+class Exchange:
+    """One worker alone, who tells nobody anything. Others override what they do otherwise.
+
+    The loop calls in the order written here.
+    """
+
+    rank: int = 0
+    workers: int = 1
+
+    def begin(self, loop: Loop) -> None:
+        """Before the first step: the same weights for all, a seed of its own for each."""
+
+    def network(self, module: nn.Module) -> nn.Module:
+        """What losses call."""
+        return module
+
+    def part(self, index: Tensor) -> Tensor:
+        """This worker's row numbers of a batch's; empty where there are fewer rows than workers."""
+        return index
+
+    def batches(self, loop: Loop) -> Iterator[Batch]:
+        """This worker's batches of the next epoch."""
+        problem = loop.problem
+        for index in problem.epoch(problem.generator):
+            if len(own := self.part(index)):
+                yield problem.prepare(own, problem.generator)
+
+    def step(self, loop: Loop) -> None:
+        """After the gradients of a batch are there."""
+        loop.descend()
+
+    def epoch_done(self, loop: Loop) -> None:
+        """After the last step of an epoch."""
+
+    def end(self, loop: Loop) -> None:
+        """After the last epoch: the weights that are kept, the same for all."""
+
+
+class Loop:
+    """One network's way through its epochs. One thread, one seed, one result, however many train it."""
+
+    def __init__(self, problem: Problem, exchange: Exchange, told: Callable[[Loop, float], None]) -> None:
+        """`told` is called after each epoch with the loss of its last batch."""
+        self.problem, self.exchange, self._told = problem, exchange, told
+        self.network = problem.module
+        self.epoch = 0
+        """Epochs done."""
+        self.optimiser = (problem.optimiser or self._adamw)(problem.module)
+        self.schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+        if problem.cycle:
+            self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+                self.optimiser, problem.spec.learning_rate, total_steps=max(problem.steps, _FEWEST), pct_start=_WARM_UP
+            )
+
+    def solve(self) -> None:
+        """All epochs that are left. Raises TrainingError where the loss is not finite."""
+        problem, exchange = self.problem, self.exchange
+        exchange.begin(self)
+        self.network = exchange.network(problem.module)
+        self.network.train()
+        while self.epoch < problem.spec.epochs:
+            value = self._one_epoch()
+            self.epoch += 1
+            if not torch.isfinite(value):
+                raise TrainingError(f"the loss is {value.item()} after epoch {self.epoch} of {problem.spec.epochs}")
+            exchange.epoch_done(self)
+            self._told(self, float(value))
+        exchange.end(self)
+
+    def _one_epoch(self) -> Tensor:
+        """The last batch's loss."""
+        value = torch.zeros(())
+        for batch in self.exchange.batches(self):
+            value = self.problem.loss(self.network, batch)
+            self.optimiser.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            self.exchange.step(self)
+        return value.detach()
+
+    def descend(self) -> None:
+        """One step along the gradients that are there."""
+        if self.problem.most_gradient is not None:
+            nn.utils.clip_grad_norm_(self.problem.module.parameters(), self.problem.most_gradient)
+        self.optimiser.step()
+        if self.schedule is not None:
+            self.schedule.step()
+
+    def _adamw(self, module: nn.Module) -> torch.optim.Optimizer:
+        spec = self.problem.spec
+        return torch.optim.AdamW(module.parameters(), spec.learning_rate, weight_decay=spec.weight_decay)

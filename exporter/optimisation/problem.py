@@ -1,0 +1,46 @@
+"""What a network's trainer wants solved: its module, its batches, its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from exporter.optimisation.spec import Optimisation
+
+Batch = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A module and what it is trained by. Who trains it, alone or with others, is the ambient run's matter.
+
+    A batch is row numbers first (int64, of `rows`), then tensors (`prepare`: gathered, distorted; what producers do
+    where there are any), then a loss.
+    """
+
+    module: nn.Module
+    """On its device, with the weights that it begins with; trained in place."""
+    rows: int
+    epoch: Callable[[torch.Generator], Iterable[Tensor]]
+    """Row numbers of one epoch's batches, drawn as they are taken."""
+    prepare: Callable[[Tensor, torch.Generator], Batch]
+    """Row numbers → the batch's tensors, distorted by the generator."""
+    loss: Callable[[nn.Module, Batch], Tensor]
+    """Mean over the batch's rows. The network is given, for it may be wrapped: call it, and only it."""
+    steps: int
+    """Of all epochs: what the learning rate's cycle is planned for."""
+    spec: Optimisation
+    generator: torch.Generator
+    """Of order and distortion; dropout draws from torch's own."""
+    optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None
+    """None: AdamW by the spec."""
+    cycle: bool = True
+    """The learning rate rises and falls once; otherwise it stays."""
+    most_gradient: float | None = None
+    """Gradients are cut to this norm."""
+    logits: Callable[[nn.Module, Batch], Tensor] | None = None
+    """Logits [n, C] of a batch whose last tensor is the classes int64 [n]: what training jointly with others takes.
+    None: the module gives something else."""

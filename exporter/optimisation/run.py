@@ -1,0 +1,86 @@
+"""What surrounds a member's training: who else trains it, who is told of it, what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from exporter.optimisation.loop import Exchange, Loop
+from exporter.optimisation.problem import Problem
+
+State = dict[str, Tensor]
+"""A module's parameters and buffers by name."""
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One epoch of one network."""
+
+    network: int
+    """Of the networks that the member trains one after another, from 0."""
+    epoch: int
+    epochs: int
+    loss: float
+    """Of the last batch."""
+
+
+def _nobody(done: EpochDone) -> None:
+    """Is told nothing."""
+
+
+@dataclass
+class Run:
+    """One member's training. A trainer may solve several problems in it, one after another."""
+
+    exchange: Exchange = field(default_factory=Exchange)
+    observe: Callable[[EpochDone], None] = _nobody
+    kept: list[State] = field(default_factory=list)
+    """Of each network that was trained, in order: its parameters and buffers, on the CPU."""
+
+    def solve(self, problem: Problem) -> None:
+        """Train the problem's module. Raises TrainingError."""
+        Loop(problem, self.exchange, self._told).solve()
+        self.kept.append({name: entry.detach().cpu().clone() for name, entry in problem.module.state_dict().items()})
+
+    def _told(self, loop: Loop, loss: float) -> None:
+        self.observe(EpochDone(len(self.kept), loop.epoch, loop.problem.spec.epochs, loss))
+
+
+_RUN: ContextVar[Run] = ContextVar("run")
+
+
+def current() -> Run:
+    """The run that this thread trains in; one alone, where nobody began one."""
+    return _RUN.get(None) or Run()
+
+
+@contextmanager
+def training_in(run: Run) -> Iterator[Run]:
+    """Whatever is trained inside is trained in this run."""
+    token = _RUN.set(run)
+    try:
+        yield run
+    finally:
+        _RUN.reset(token)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Initialisation and dropout from `seed`; torch's global generators are as before afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def optimise(problem: Problem) -> nn.Module:
+    """The problem's module, trained in place as the ambient run says, and set to evaluation.
+
+    Raises TrainingError where the loss is not finite.
+    """
+    current().solve(problem)
+    return problem.module.eval()

@@ -1,0 +1,94 @@
+"""What a recipe says of any network's training, and how the workers of one training go together. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the tables that a recipe consists of: unknown keys are refused."""
+
+
+class Optimisation(Spec, frozen=True, kw_only=True):
+    """What every network's `training` table has: AdamW, unless its family says otherwise."""
+
+    epochs: Count = 25
+    learning_rate: Rate = 5e-3
+    """The peak of the cycle, where the rate goes through one."""
+    weight_decay: NotNegative = 0.01
+
+
+class Technique(Spec, frozen=True, kw_only=True, tag_field="mode"):
+    """`[training]` of a recipe: how members are trained, told apart by `mode`."""
+
+    @property
+    def mode(self) -> str:
+        """The word in recipes."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def gang(self) -> int:
+        """How many workers train one member together."""
+        return 1
+
+
+class Parallel(Technique, frozen=True, kw_only=True, tag="parallel"):
+    """Members, folds and seeds are tasks to themselves: as many at once as there are workers."""
+
+
+class _Together(Technique, frozen=True, kw_only=True, tag="together"):
+    workers: Annotated[int, Meta(ge=1, le=1024)] = 2
+    """Of one member's training."""
+
+    @property
+    def gang(self) -> int:
+        """As many as `workers`."""
+        return self.workers
+
+
+class DataParallel(_Together, frozen=True, kw_only=True, tag="data_parallel"):
+    """Distributed gradient descent: each worker takes its part of every batch, gradients are averaged before a step."""
+
+
+class LocalSgd(_Together, frozen=True, kw_only=True, tag="local_sgd"):
+    """Each worker takes its own steps; every `period` an outer step moves all by the mean of their ways (DiLoCo)."""
+
+    period: Count = 10
+    """Steps between two synchronisations."""
+    outer_rate: Rate = 1.0
+    """Of the outer step along the mean of what the workers moved; 1 with no momentum is the plain mean."""
+    outer_momentum: Share = 0.0
+    """Nesterov's, of the outer steps."""
+
+
+class ParameterServer(_Together, frozen=True, kw_only=True, tag="parameter_server"):
+    """Workers pull weights from servers and push gradients to them, each at its own pace."""
+
+    servers: Count = 1
+    """Shards that the weights are kept in."""
+    staleness: Annotated[int, Meta(ge=0)] = 4
+    """A gradient of weights that more than so many pushes have changed since is not taken; its worker pulls again."""
+    scale_by_staleness: bool = True
+    """A gradient that τ pushes have overtaken moves the weights by 1 / (1 + τ) of the rate."""
+    stall_s: Rate = 30.0
+    """A worker or a server that is silent for so long is given up."""
+
+
+class Dataflow(_Together, frozen=True, kw_only=True, tag="dataflow"):
+    """Producers make batches and put them in a queue of bounded length; trainers take them, each at its own pace."""
+
+    producers: Count = 1
+    queue_batches: Count = 16
+    """Batches that are made and not yet taken; producers wait beyond."""
+
+
+Mode = Parallel | DataParallel | LocalSgd | ParameterServer | Dataflow
+Device = Literal["cpu", "cuda"]
