@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from exporter.errors import TrainingError
+from exporter.optimisation.checkpoints import Checkpoints, Snapshot
 from exporter.optimisation.problem import Batch, Problem
 
 _WARM_UP = 0.2
@@ -53,13 +54,31 @@ class Exchange:
     def end(self, loop: Loop) -> None:
         """After the last epoch: the weights that are kept, the same for all."""
 
+    def least(self, number: int) -> int:
+        """The least of what all workers say. Several that do not tell each other say 0: then nothing is kept, and a
+        training that was ended begins anew."""
+        return number if self.workers == 1 else 0
+
+    def state(self) -> Snapshot:
+        """What this worker carries from one epoch to the next, besides the loop's own state."""
+        return {}
+
+    def restore(self, state: Snapshot) -> None:
+        """Go on from it; called after `begin` and before `network`."""
+
 
 class Loop:
     """One network's way through its epochs. One thread, one seed, one result, however many train it."""
 
-    def __init__(self, problem: Problem, exchange: Exchange, told: Callable[[Loop, float], None]) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        exchange: Exchange,
+        told: Callable[[Loop, float], None],
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         """`told` is called after each epoch with the loss of its last batch."""
-        self.problem, self.exchange, self._told = problem, exchange, told
+        self.problem, self.exchange, self._told, self._checkpoints = problem, exchange, told, checkpoints
         self.network = problem.module
         self.epoch = 0
         """Epochs done."""
@@ -74,6 +93,7 @@ class Loop:
         """All epochs that are left. Raises TrainingError where the loss is not finite."""
         problem, exchange = self.problem, self.exchange
         exchange.begin(self)
+        self._go_on()
         self.network = exchange.network(problem.module)
         self.network.train()
         while self.epoch < problem.spec.epochs:
@@ -82,8 +102,51 @@ class Loop:
             if not torch.isfinite(value):
                 raise TrainingError(f"the loss is {value.item()} after epoch {self.epoch} of {problem.spec.epochs}")
             exchange.epoch_done(self)
+            self._keep()
             self._told(self, float(value))
         exchange.end(self)
+
+    def state(self) -> Snapshot:
+        """Everything that the epochs to come depend on."""
+        device = next(self.problem.module.parameters()).device
+        return {
+            "epoch": self.epoch,
+            "module": self.problem.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "order": self.problem.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "exchange": self.exchange.state(),
+        }
+
+    def restore(self, state: Snapshot) -> None:
+        """Go on from a state: bitwise as if nothing had happened."""
+        self.epoch = state["epoch"]
+        self.problem.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        self.problem.generator.set_state(state["order"])
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"], next(self.problem.module.parameters()).device)
+        self.exchange.restore(state["exchange"])
+
+    def _go_on(self) -> None:
+        """From the newest epoch that every worker has kept, if there is one."""
+        if self._checkpoints is None:
+            return
+        found = self._checkpoints.found()
+        epoch = self.exchange.least(max(found, default=0))
+        if self.exchange.least(int(epoch in found)):
+            self.restore(found[epoch])
+
+    def _keep(self) -> None:
+        """Where it is time to, by the first worker's clock; all workers, or none."""
+        kept = self._checkpoints
+        if kept is not None and self.exchange.least(int(self.exchange.rank > 0 or kept.due())):
+            kept.keep(self.epoch, self.state())
 
     def _one_epoch(self) -> Tensor:
         """The last batch's loss."""

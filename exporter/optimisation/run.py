@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from exporter.optimisation.checkpoints import Checkpoints
 from exporter.optimisation.loop import Exchange, Loop
 from exporter.optimisation.problem import Problem
 
@@ -33,18 +34,24 @@ def _nobody(done: EpochDone) -> None:
     """Is told nothing."""
 
 
+def _nothing_kept(network: int) -> Checkpoints | None:
+    """Of no network."""
+
+
 @dataclass
 class Run:
     """One member's training. A trainer may solve several problems in it, one after another."""
 
     exchange: Exchange = field(default_factory=Exchange)
     observe: Callable[[EpochDone], None] = _nobody
+    checkpoints: Callable[[int], Checkpoints | None] = _nothing_kept
+    """Of the network of that number, from 0."""
     kept: list[State] = field(default_factory=list)
     """Of each network that was trained, in order: its parameters and buffers, on the CPU."""
 
     def solve(self, problem: Problem) -> None:
         """Train the problem's module. Raises TrainingError."""
-        Loop(problem, self.exchange, self._told).solve()
+        Loop(problem, self.exchange, self._told, self.checkpoints(len(self.kept))).solve()
         self.kept.append({name: entry.detach().cpu().clone() for name, entry in problem.module.state_dict().items()})
 
     def _told(self, loop: Loop, loss: float) -> None:
