@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,16 @@ _FEWEST = 6
 """Steps that the cycle is planned for at least: of five the rise is one, and torch divides by its length less one."""
 
 
+@dataclass
+class Exchanged:
+    """What one worker told the others, counted up while it trains."""
+
+    bytes: int = 0
+    """Of tensors given into collectives, or sent to and got from servers; what a network adds is not counted."""
+    synchronisations: int = 0
+    """Rounds in which weights or gradients went round."""
+
+
 class Exchange:
     """One worker alone, who tells nobody anything. Others override what they do otherwise.
 
@@ -25,6 +37,12 @@ class Exchange:
 
     rank: int = 0
     workers: int = 1
+    exchanged = Exchanged()
+    """Stays at nothing where nobody is told anything; an object of its own with the others."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Around all that follows: raises TrainingError where other workers are gone."""
+        return nullcontext()
 
     def begin(self, loop: Loop) -> None:
         """Before the first step: the same weights for all, a seed of its own for each."""
@@ -44,12 +62,20 @@ class Exchange:
             if len(own := self.part(index)):
                 yield problem.prepare(own, problem.generator)
 
+    def share(self, value: Tensor) -> Tensor:
+        """What of a batch's loss this worker's gradient is of."""
+        return value
+
     def step(self, loop: Loop) -> None:
         """After the gradients of a batch are there."""
         loop.descend()
 
+    def agreed(self, loop: Loop, value: Tensor) -> Tensor:
+        """After the last step of an epoch: one loss of all workers for each one's of its last batch."""
+        return value
+
     def epoch_done(self, loop: Loop) -> None:
-        """After the last step of an epoch."""
+        """After an epoch whose loss is finite with all."""
 
     def end(self, loop: Loop) -> None:
         """After the last epoch: the weights that are kept, the same for all."""
@@ -90,14 +116,18 @@ class Loop:
             )
 
     def solve(self) -> None:
-        """All epochs that are left. Raises TrainingError where the loss is not finite."""
+        """All epochs that are left. Raises TrainingError where the loss is not finite, or another worker is gone."""
+        with self.exchange.together():
+            self._solve()
+
+    def _solve(self) -> None:
         problem, exchange = self.problem, self.exchange
         exchange.begin(self)
         self._go_on()
         self.network = exchange.network(problem.module)
         self.network.train()
         while self.epoch < problem.spec.epochs:
-            value = self._one_epoch()
+            value = exchange.agreed(self, self._one_epoch())
             self.epoch += 1
             if not torch.isfinite(value):
                 raise TrainingError(f"the loss is {value.item()} after epoch {self.epoch} of {problem.spec.epochs}")
@@ -154,7 +184,7 @@ class Loop:
         for batch in self.exchange.batches(self):
             value = self.problem.loss(self.network, batch)
             self.optimiser.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
+            self.exchange.share(value).backward()  # type: ignore[no-untyped-call]
             self.exchange.step(self)
         return value.detach()
 

@@ -47,6 +47,8 @@ class Parallel(Technique, frozen=True, kw_only=True, tag="parallel"):
 class _Together(Technique, frozen=True, kw_only=True, tag="together"):
     workers: Annotated[int, Meta(ge=1, le=1024)] = 2
     """Of one member's training."""
+    stall_s: Rate = 120.0
+    """A worker that is silent for so long, in seconds, is given up."""
 
     @property
     def gang(self) -> int:

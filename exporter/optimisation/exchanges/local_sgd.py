@@ -1,0 +1,85 @@
+"""Local SGD: workers take their own steps and meet now and then (Stich 2019; the outer step of DiLoCo, 2311.08105)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from exporter.optimisation.exchanges.company import Company
+from exporter.optimisation.exchanges.gang import Gang
+from exporter.optimisation.loop import Loop
+from exporter.optimisation.problem import Batch
+from exporter.optimisation.spec import LocalSgd
+
+
+class LocalSgdExchange(Company):
+    """Every `period` batches all workers go to where the outer step leads from where they last met.
+
+    The outer step is SGD with Nesterov's momentum along the mean of the workers' displacements; with rate 1 and no
+    momentum it ends at the mean of their weights. Buffers are averaged. Each worker's optimiser keeps its state.
+    """
+
+    def __init__(self, gang: Gang, technique: LocalSgd) -> None:
+        super().__init__(gang)
+        self._technique = technique
+        self._batches = 0
+        self._drawing = torch.Generator()
+        self._met: Tensor = torch.zeros(0)
+        """Weights where all met last, float32 [parameters]."""
+        self._velocity: Tensor = torch.zeros(0)
+
+    def begin(self, loop: Loop) -> None:
+        """All begin at the same weights, and draw distortions apart."""
+        super().begin(loop)
+        self._batches = 0
+        self._drawing.manual_seed(loop.problem.generator.initial_seed() + 1 + self.rank)
+        parameters = list(loop.problem.module.parameters())
+        self._met = _flat(parameters, parameters[0].device)
+        self._velocity = torch.zeros_like(self._met)
+
+    def batches(self, loop: Loop) -> Iterator[Batch]:
+        """This worker's part of every batch, made by it alone; all meet after every `period` batches."""
+        problem = loop.problem
+        for index in problem.epoch(problem.generator):
+            if len(own := self.part(index)):
+                yield problem.prepare(own, self._drawing)
+            self._batches += 1
+            if self._batches % self._technique.period == 0:
+                self._meet(loop.problem.module)
+
+    def end(self, loop: Loop) -> None:
+        """All meet for the last time; buffers that are whole numbers become the first worker's."""
+        if self._batches % self._technique.period:
+            self._meet(loop.problem.module)
+        self.gang.spread([entry for entry in loop.problem.module.buffers() if not entry.is_floating_point()])
+        super().end(loop)
+
+    @torch.no_grad()
+    def _meet(self, module: nn.Module) -> None:
+        parameters, buffers = list(module.parameters()), [b for b in module.buffers() if b.is_floating_point()]
+        mean = _flat([*parameters, *buffers], self._met.device)
+        self.gang.sum(mean)
+        mean /= self.workers
+        self.exchanged.synchronisations += 1
+        weights, statistics = mean[: len(self._met)], mean[len(self._met) :]
+        gradient = self._met - weights
+        self._velocity = self._technique.outer_momentum * self._velocity + gradient
+        self._met = self._met - self._technique.outer_rate * (
+            gradient + self._technique.outer_momentum * self._velocity
+        )
+        _put(self._met, parameters)
+        _put(statistics, buffers)
+
+
+def _flat(tensors: list[Tensor] | list[nn.Parameter], device: torch.device) -> Tensor:
+    """Everything one after another, float32; of no tensors, none."""
+    return torch.cat([torch.zeros(0, device=device), *(entry.detach().float().reshape(-1) for entry in tensors)])
+
+
+def _put(flat: Tensor, tensors: list[Tensor] | list[nn.Parameter]) -> None:
+    """The other way round, in place."""
+    parts = torch.split(flat, [entry.numel() for entry in tensors]) if tensors else ()
+    for part, entry in zip(parts, tensors, strict=True):
+        entry.copy_(part.view_as(entry))
