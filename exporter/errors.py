@@ -7,6 +7,7 @@ ExportError
 ├── ConversionError    a member does not become an ONNX graph that the server would take
 ├── ParityError        a member's ONNX graph does not compute what the trained member does
 ├── AcceptanceError    the ensemble is worse on the test split than its recipe accepts
+├── ParametersError    parameters that cannot be read, found, or put together
 ├── LedgerError        a ledger that cannot be read, or that a fusion cannot be fitted to
 └── BundleError        ONNX files that do not make one ensemble; carries every problem found
 """
@@ -55,6 +56,10 @@ class AcceptanceError(_Listing):
 
 class BundleError(_Listing):
     """Members, inputs, outputs or golden rows that do not fit each other."""
+
+
+class ParametersError(ExportError):
+    """Trained parameters that are missing, damaged, or of another structure or origin than what is made of them."""
 
 
 class LedgerError(ExportError):

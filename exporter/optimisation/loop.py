@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from exporter.errors import TrainingError
+from exporter.optimisation.averaging import Average
 from exporter.optimisation.checkpoints import Checkpoints, Snapshot
 from exporter.optimisation.problem import Batch, Problem
+from exporter.optimisation.statistics import renew_statistics
 
 _WARM_UP = 0.2
 """Share of the steps in which the learning rate rises."""
@@ -108,6 +110,8 @@ class Loop:
         self.network = problem.module
         self.epoch = 0
         """Epochs done."""
+        self.average = Average(problem.module, problem.spec) if problem.spec.average else None
+        self._seed = problem.generator.initial_seed()
         self.optimiser = (problem.optimiser or self._adamw)(problem.module)
         self.schedule: torch.optim.lr_scheduler.LRScheduler | None = None
         if problem.cycle:
@@ -132,9 +136,14 @@ class Loop:
             if not torch.isfinite(value):
                 raise TrainingError(f"the loss is {value.item()} after epoch {self.epoch} of {problem.spec.epochs}")
             exchange.epoch_done(self)
+            if self.average is not None:
+                self.average.epoch_done(self.epoch - 1)
             self._keep()
             self._told(self, float(value))
         exchange.end(self)
+        if self.average is not None:
+            self.average.into_module()
+            renew_statistics(problem, self._seed)
 
     def state(self) -> Snapshot:
         """Everything that the epochs to come depend on."""
@@ -147,6 +156,7 @@ class Loop:
             "order": self.problem.generator.get_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "average": None if self.average is None else self.average.state(),
             "exchange": self.exchange.state(),
         }
 
@@ -161,6 +171,8 @@ class Loop:
         torch.set_rng_state(state["torch"])
         if state["cuda"] is not None:
             torch.cuda.set_rng_state(state["cuda"], next(self.problem.module.parameters()).device)
+        if self.average is not None:
+            self.average.restore(state["average"])
         self.exchange.restore(state["exchange"])
 
     def _go_on(self) -> None:
@@ -186,6 +198,8 @@ class Loop:
             self.optimiser.zero_grad()
             self.exchange.share(value).backward()  # type: ignore[no-untyped-call]
             self.exchange.step(self)
+            if self.average is not None:
+                self.average.step(self.epoch)
         return value.detach()
 
     def descend(self) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from exporter.optimisation.checkpoints import Checkpoints
 from exporter.optimisation.loop import Exchange, Loop
 from exporter.optimisation.problem import Problem
-
-State = dict[str, Tensor]
-"""A module's parameters and buffers by name."""
+from exporter.optimisation.state import Begun, State, digest_of, state_of, take_over
+from exporter.optimisation.statistics import renew_statistics
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,29 @@ class Run:
     observe: Callable[[EpochDone], None] = _nobody
     checkpoints: Callable[[int], Checkpoints | None] = _nothing_kept
     """Of the network of that number, from 0."""
+    start: Sequence[State] = ()
+    """Of each network, in order: what it begins with where names and shapes fit."""
+    trains: bool = True
+    """False: `start` is what is kept; nothing is computed but the statistics of batch normalisation."""
     kept: list[State] = field(default_factory=list)
     """Of each network that was trained, in order: its parameters and buffers, on the CPU."""
+    begun: list[Begun] = field(default_factory=list)
+    """Of each, what its training began with."""
 
     def solve(self, problem: Problem) -> None:
         """Train the problem's module. Raises TrainingError."""
-        Loop(problem, self.exchange, self._told, self.checkpoints(len(self.kept))).solve()
-        self.kept.append({name: entry.detach().cpu().clone() for name, entry in problem.module.state_dict().items()})
+        self.begun.append(self._begin(problem.module))
+        if self.trains:
+            Loop(problem, self.exchange, self._told, self.checkpoints(len(self.kept))).solve()
+        else:
+            renew_statistics(problem, problem.generator.initial_seed())
+        self.kept.append(state_of(problem.module))
+
+    def _begin(self, module: nn.Module) -> Begun:
+        place = len(self.kept)
+        if place < len(self.start):
+            return take_over(module, self.start[place])
+        return Begun(start=digest_of([state_of(module)]))
 
     def _told(self, loop: Loop, loss: float) -> None:
         self.observe(EpochDone(len(self.kept), loop.epoch, loop.problem.spec.epochs, loss))

@@ -24,6 +24,16 @@ class Optimisation(Spec, frozen=True, kw_only=True):
     learning_rate: Rate = 5e-3
     """The peak of the cycle, where the rate goes through one."""
     weight_decay: NotNegative = 0.01
+    init_from: str | None = None
+    """What training begins with in place of a fresh initialisation: `NAME/VERSION:MEMBER` (or NAME/latest:…) of the
+    repository that is exported to, a member of the same recipe, or the path of a .safetensors file."""
+    average: Literal["ema", "swa"] | None = None
+    """Weights that are kept: those of the last step, or their mean over the way: `ema`, exponentially over steps
+    (Polyak and Juditsky 1992); `swa`, over the ends of epochs (Izmailov et al. 2018)."""
+    average_decay: Share = 0.99
+    """Of `ema`: what of the mean stays in each step."""
+    average_from: Share = 0.5
+    """Share of the epochs before the mean begins."""
 
 
 class Technique(Spec, frozen=True, kw_only=True, tag_field="mode"):

@@ -14,6 +14,7 @@ import numpy as np
 from exporter.errors import ExportError
 from exporter.gate.parity import Parity
 from exporter.members.base import ExtraGraph
+from exporter.optimisation.state import Begun
 from exporter.training.jobs import Made
 from model_repo.format.manifest import Kind
 
@@ -25,6 +26,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     heads: tuple[str, ...] = ()
     extras: tuple[ExtraGraph, ...] = ()
     figures: dict[str, float] = {}
+    begun: tuple[Begun, ...] = ()
 
 
 class WorkFolder:
@@ -42,6 +44,7 @@ class WorkFolder:
                 return Made(
                     found["onnx"].tobytes(), facts.kind, found["held"], found["outputs"], facts.parity, facts.seconds,
                     facts.heads, extras=facts.extras, figures=facts.figures,
+                    parameters=found["parameters"].tobytes(), begun=facts.begun,
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError):
             return None  # a half-written file of a killed export: train again
@@ -50,7 +53,7 @@ class WorkFolder:
         """Write a result; it appears whole or not at all. Raises ExportError when the folder cannot be written."""
         facts = _Facts(
             kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads, extras=made.extras,
-            figures=dict(made.figures),
+            figures=dict(made.figures), begun=made.begun,
         )  # fmt: skip
         buffer = io.BytesIO()
         np.savez(
@@ -58,6 +61,7 @@ class WorkFolder:
             onnx=np.frombuffer(made.onnx, dtype=np.uint8),
             held=made.held,
             outputs=made.outputs,
+            parameters=np.frombuffer(made.parameters, dtype=np.uint8),
             facts=np.frombuffer(msgspec.json.encode(facts), dtype=np.uint8),
         )
         target = self._file(digest)

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from exporter.data.dataset import Dataset, Rows
 from exporter.data.splits import Split
 from exporter.detectors import DetectorFamily
-from exporter.errors import ConversionError, ParityError, TrainingError
+from exporter.errors import ConversionError, ParametersError, ParityError, TrainingError
 from exporter.gate.inference import Graph
 from exporter.gate.parity import Answer, Parity, check_parity
 from exporter.gate.sweep import Sweep
 from exporter.members.base import Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
-from exporter.optimisation.run import Run, State, training_in
+from exporter.optimisation.run import Run, training_in
 from exporter.optimisation.spec import Device, Mode, Optimisation, Parallel
+from exporter.optimisation.state import Begun
+from exporter.parameters.file import written
+from exporter.parameters.start import Start, seen_after
 from model_repo.cli.distribution import NAME
 from model_repo.format.manifest import Kind
 
@@ -46,6 +49,8 @@ class Job:
     device: Device = "cpu"
     technique: Mode = Parallel()  # noqa: RUF009 - frozen
     """How it is trained; members that no gradient trains are tasks to themselves in every mode."""
+    start: Start | None = None
+    """Weights that its networks begin with."""
 
     def digest(self, dataset: Dataset, split: Split) -> str:
         """sha256 of everything that the result depends on: spec, rows, seed, device, versions of the libraries."""
@@ -55,7 +60,8 @@ class Job:
         spec = self.spec
         if isinstance(spec, Family):  # 8-bit weights are made of what was trained: they change no training
             spec = msgspec.structs.replace(spec, quantize="never")
-        inputs = [spec, self.fold, self.seed, self.device, self.technique, rows.hexdigest(), libraries()]
+        start = None if self.start is None else [self.start.digest, self.start.root, self.start.trains]
+        inputs = [spec, self.fold, self.seed, self.device, self.technique, start, rows.hexdigest(), libraries()]
         return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
 
 
@@ -78,8 +84,10 @@ class Made:
     """Graphs beside it; of the published member alone."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """What these reach on the test rows, by the names in `Metrics`."""
-    states: tuple[State, ...] = ()
-    """Parameters and buffers of each network that was trained for it, in order."""
+    parameters: bytes = field(default=b"", repr=False)
+    """Of each network that was trained for it, as a safetensors file (`exporter.parameters`); empty without any."""
+    begun: tuple[Begun, ...] = ()
+    """What the training of each began with."""
 
     @property
     def output_name(self) -> str:
@@ -116,7 +124,7 @@ def run_job(job: Job, dataset: Dataset, split: Split, run: Run | None = None) ->
     """Train in the run, convert, sweep, and answer the rows that were held out. One thread. Errors name the member."""
     try:
         return _run(job, dataset, split, run or Run())
-    except (TrainingError, ConversionError, ParityError) as error:
+    except (TrainingError, ConversionError, ParityError, ParametersError) as error:
         fold = "" if job.fold == FINAL else f" (fold {job.fold})"
         noun = "detector" if isinstance(job.spec, DetectorFamily) else "member"
         raise type(error)(f"{noun} {job.member!r}{fold}: {error}") from error
@@ -128,8 +136,12 @@ def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
     setting = Setting(
         dataset.tensors, dataset.ranges, dataset.columns, job.seed, job.device, dataset.context, dataset.task
     )
+    if job.start is not None:
+        run.start, run.trains = job.start.networks(), job.start.trains
     with training_in(run):
         trained = job.spec.train(dataset.rows.take(fit), setting)
+    if job.start is not None and not run.kept:
+        raise TrainingError(f"init_from {job.start.source}: no network is trained for it that could begin with these")
     data = trained.to_onnx()
     rows = dataset.rows.take(held)
     swept = rows if job.fold == FINAL else rows.take(np.arange(min(SWEEP_ROWS, len(rows))))
@@ -147,8 +159,28 @@ def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
     seconds = time.perf_counter() - start
     return Made(
         data, trained.kind, rows.ids, outputs, parity, seconds, heads, extras=extras, figures=figures,
-        states=tuple(run.kept),
+        parameters=_parameters(job, dataset, fit, run), begun=tuple(run.begun),
     )  # fmt: skip
+
+
+def _parameters(job: Job, dataset: Dataset, fit: NDArray[np.int64], run: Run) -> bytes:
+    """What is kept of the networks that the run trained."""
+    if not run.kept:
+        return b""
+    rows = dataset.rows.ids[fit]
+    began = hashlib.sha256("".join(each.start for each in run.begun).encode()).hexdigest()
+    facts = {
+        "member": job.member,
+        "family": job.spec.family,
+        "spec": msgspec.to_builtins(job.spec),
+        "seed": job.seed,
+        "start": began,
+        "root": began if job.start is None else job.start.root,
+        "parents": () if job.start is None else job.start.parents,
+        "data": hashlib.sha256(dataset.digest.encode() + rows.tobytes()).hexdigest(),
+        "seen": seen_after(job.start, dataset.digest, rows),
+    }
+    return written(run.kept, facts)
 
 
 def _extended(trained: Trained | Group, test: Rows) -> tuple[tuple[ExtraGraph, ...], Mapping[str, float]]:

@@ -1,0 +1,1 @@
+"""Trained parameters as files: safetensors with where they come from, and what a later training begins with."""
