@@ -72,7 +72,7 @@ def test_an_override_can_be_text_without_quotes_or_any_toml() -> None:
         ("members.a.hiden=3", "; did you mean 'hidden'? its keys are quantize, hidden"),
         ("split.tset=0.3", "unknown field 'tset'; did you mean 'test'? its keys are test, fusion, golden, folds"),
         ("fusoin.keep=all", "unknown field 'fusoin'; did you mean 'fusion'? its keys are name, task, "),
-        ("members.a.training.epoch=3", "unknown field 'epoch'; did you mean 'epochs'? its keys are epochs, batch_rows"),
+        ("members.a.training.epoch=3", "unknown field 'epoch'; did you mean 'epochs'? its keys are epochs, "),
         (
             "batching.max_batch=3",
             "unknown field 'max_batch'; did you mean 'max_batch_rows'? its keys are max_batch_rows",
