@@ -47,11 +47,17 @@ class Company(Exchange):
 
     def agreed(self, loop: Loop, value: Tensor) -> Tensor:
         """The batch's loss by all workers' rows: what is not finite with one is not finite with any."""
-        told = torch.zeros(1, device=next(loop.problem.module.parameters()).device)
+        told = torch.zeros(1, device=self.gang.device)
         if self._share:
             told += value * self._share
         self.gang.sum(told)
         return told[0]
+
+    def least(self, number: int) -> int:
+        """The least of what all workers say."""
+        told = torch.tensor([number], device=self.gang.device)
+        self.gang.least(told)
+        return int(told)
 
     def end(self, loop: Loop) -> None:
         """torch's generator is as it was, alike with all; what is trained next begins alike."""

@@ -36,6 +36,16 @@ class Gang:
         self.exchanged.bytes += tensor.nbytes
         dist.all_reduce(tensor, group=group or self.group)
 
+    def least(self, tensor: Tensor) -> None:
+        """The tensor becomes the least of all workers' in place."""
+        self.exchanged.bytes += tensor.nbytes
+        dist.all_reduce(tensor, dist.ReduceOp.MIN, group=self.group)
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors are that are told: nccl takes none of the CPU's."""
+        return torch.device("cuda" if dist.get_backend(self.group) == "nccl" else "cpu")
+
     def gathered(self, tensor: Tensor) -> Tensor:
         """[W, …]: the tensors of all workers, by rank."""
         self.exchanged.bytes += tensor.nbytes

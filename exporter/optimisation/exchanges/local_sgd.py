@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from exporter.optimisation.checkpoints import Snapshot
 from exporter.optimisation.exchanges.company import Company
 from exporter.optimisation.exchanges.gang import Gang
 from exporter.optimisation.loop import Loop
@@ -55,6 +56,22 @@ class LocalSgdExchange(Company):
             self._meet(loop.problem.module)
         self.gang.spread([entry for entry in loop.problem.module.buffers() if not entry.is_floating_point()])
         super().end(loop)
+
+    def state(self) -> Snapshot:
+        """Where all met last, how fast they went, and what this worker draws next."""
+        return {
+            "batches": self._batches,
+            "drawing": self._drawing.get_state(),
+            "met": self._met,
+            "velocity": self._velocity,
+        }
+
+    def restore(self, state: Snapshot) -> None:
+        """Go on from it."""
+        self._batches = state["batches"]
+        self._drawing.set_state(state["drawing"])
+        device = self._met.device
+        self._met, self._velocity = state["met"].to(device), state["velocity"].to(device)
 
     @torch.no_grad()
     def _meet(self, module: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -16,13 +17,29 @@ import torch.distributed as dist
 from torch import Tensor
 
 from exporter.errors import TrainingError
+from exporter.optimisation.checkpoints import Snapshot
 from exporter.optimisation.exchanges.by_technique import exchange_for
 from exporter.optimisation.run import Run, optimise, seeded, training_in
 from exporter.optimisation.spec import DataParallel, LocalSgd
 from tests.exporter.optimisation.problems import network, problem
 
 
-def trained(technique: DataParallel | LocalSgd, *, double: bool = False, dropout: float = 0.0) -> dict[str, Any]:
+class Kept(dict[int, Snapshot]):
+    """Snapshots of every epoch."""
+
+    def found(self) -> dict[int, Snapshot]:
+        return dict(self)
+
+    def due(self) -> bool:
+        return True
+
+    def keep(self, epoch: int, snapshot: Snapshot) -> None:
+        self[epoch] = copy.deepcopy(snapshot)
+
+
+def trained(
+    technique: DataParallel | LocalSgd, *, double: bool = False, dropout: float = 0.0, kept: Kept | None = None
+) -> dict[str, Any]:
     """Gradients before each step, weights, losses and what was exchanged."""
     module = network(dropout)
     if double:
@@ -36,7 +53,10 @@ def trained(technique: DataParallel | LocalSgd, *, double: bool = False, dropout
         )
 
     exchange = exchange_for(technique)
-    with seeded(0), training_in(Run(exchange, observe=lambda done: losses.append(done.loss))):
+    run = Run(
+        exchange, observe=lambda done: losses.append(done.loss), checkpoints=lambda _: Kept() if kept is None else kept
+    )
+    with seeded(0), training_in(run):
         optimise(problem(module, seen))
         after = float(torch.rand(()))
     return {
@@ -50,6 +70,15 @@ def trained(technique: DataParallel | LocalSgd, *, double: bool = False, dropout
     }
 
 
+def continued(technique: DataParallel | LocalSgd) -> dict[str, Any]:
+    """What was kept of two epochs, of which the second worker lost the second, and the third from there."""
+    kept = Kept()
+    whole = trained(technique, dropout=0.5, kept=kept)
+    for epoch in range(2 - dist.get_rank(), 3):
+        del kept[epoch + 1]
+    return {"whole": whole, "continued": trained(technique, dropout=0.5, kept=kept)}
+
+
 def training() -> dict[str, Any]:
     """Every technique once."""
     return {
@@ -60,6 +89,8 @@ def training() -> dict[str, Any]:
         "period 5": trained(LocalSgd(period=5)),
         "diloco": trained(LocalSgd(period=5, outer_rate=0.7, outer_momentum=0.9)),
         "seldom": trained(LocalSgd(period=1000)),
+        "data_parallel in two goes": continued(DataParallel()),
+        "local_sgd in two goes": continued(LocalSgd(period=5, outer_rate=0.7, outer_momentum=0.9)),
     }
 
 
