@@ -66,6 +66,8 @@ class Part:
     data: bytes
     external: Mapping[str, Path] = field(default_factory=dict)
     """External weights: the location that the ONNX file names → where it is now."""
+    parameters: bytes = field(default=b"", repr=False)
+    """What the version keeps of its training (`exporter.parameters`); empty: nothing."""
 
 
 @dataclass(frozen=True)
@@ -298,5 +300,15 @@ def _added(staging: Staging, part: Part, known: dict[bytes, File]) -> Member:
         added = staging.add(f"members/{name}/{location}", source)
         external.append(File(file=location, sha256=added.sha256, bytes=added.bytes))
     return msgspec.structs.replace(
-        part.entry, file=file.file, sha256=file.sha256, bytes=file.bytes, external=tuple(external)
-    )
+        part.entry, file=file.file, sha256=file.sha256, bytes=file.bytes, external=tuple(external),
+        parameters=_parameters(staging, part, known),
+    )  # fmt: skip
+
+
+def _parameters(staging: Staging, part: Part, known: dict[bytes, File]) -> File | None:
+    """The file of its parameters, shared with members of the same training."""
+    if not part.parameters:
+        return None
+    file = known.get(part.parameters) or staging.add(f"parameters/{part.entry.name}.safetensors", part.parameters)
+    known[part.parameters] = file
+    return file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter import bundle as bundles
@@ -21,6 +21,7 @@ from exporter.assembling.fused import (
     fuse_members,
     kept,
 )
+from exporter.assembling.parameters import in_report, in_version
 from exporter.assembling.provenance import provenance
 from exporter.bundle import Bundle, LedgerFiles, Part
 from exporter.data.dataset import Array
@@ -73,6 +74,14 @@ class Trained:
     detectors: DetectorPanel
     quantised: Mapping[str, Decision]
     """What was decided on members that were to be tried in 8 bits."""
+
+    bases: Mapping[str, Made] = field(default_factory=dict)
+    """Members that are trained and not published: others begin with them."""
+
+    @property
+    def parameters(self) -> dict[str, bytes]:
+        """Member → what it was trained to; empty for those that no gradient trains."""
+        return {name: made.parameters for name, made in {**self.finals, **self.bases}.items()}
 
     @property
     def batch_effect(self) -> float:
@@ -145,7 +154,9 @@ def _fused(
     with bundles.rehearsed(made) as ensemble:
         tolerance = DERIVED_TOLERANCE if trained.dataset.derived else SERVED_TOLERANCE
         compare_served(ensemble, fused.answer, test.inputs, tolerance, made.golden_beyond)
-    return made, board, {**files, bundles.LEDGER_FILE: ledger.answers}
+    kept_there = {part.entry.name: part.parameters for part in made.parts if part.parameters}
+    parameters = in_report(recipe.keep_parameters, trained.parameters, kept_there)
+    return made, board, {**files, **parameters, bundles.LEDGER_FILE: ledger.answers}
 
 
 def _sent(trained: Trained, part: Array) -> dict[str, Array]:
@@ -192,7 +203,12 @@ def _bundle(
 ) -> Bundle:
     dataset, detectors = trained.dataset, trained.detectors
     rows = dataset.rows.take(trained.split.golden).inputs
-    parts = [Part(_entry(name, made, recipe.voters[name].family), made.onnx) for name, made in trained.finals.items()]
+    chosen = [list(trained.finals)[place] for place in fused.chosen.members]
+    parameters = in_version(recipe.keep_parameters, trained.parameters, chosen)
+    parts = [
+        Part(_entry(name, made, recipe.voters[name].family), made.onnx, parameters=parameters.get(name, b""))
+        for name, made in trained.finals.items()
+    ]
     return bundle_of(
         recipe,
         dataset.classes,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from exporter.optimisation.problem import Problem
@@ -16,7 +15,8 @@ def renew_statistics(problem: Problem, seed: int) -> None:
     Batches are drawn and distorted as in training, by a generator of this seed; each counts the same. Everything else
     of the module evaluates (no dropout). Nothing is done where nothing is batch-normalised.
     """
-    layers = [layer for layer in problem.module.modules() if _counts(layer)]
+    layers = [layer for layer in problem.module.modules() if isinstance(layer, _BatchNorm)]
+    layers = [layer for layer in layers if layer.track_running_stats]
     if not layers:
         return
     problem.module.eval()
@@ -31,7 +31,3 @@ def renew_statistics(problem: Problem, seed: int) -> None:
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()
-
-
-def _counts(layer: nn.Module) -> bool:
-    return isinstance(layer, _BatchNorm) and layer.track_running_stats

@@ -98,6 +98,9 @@ class Head(Spec, frozen=True, kw_only=True):
     fusion: FusionSpec = FusionSpec()
     acceptance: Acceptance = Acceptance()
     batching: Batching = Batching()
+    keep_parameters: Literal["auto", "version", "report", "none"] = "auto"
+    """Where trained parameters are kept, as safetensors: in the version, in the report's folder, nowhere; `auto`: in
+    the version unless they take more than 64 MiB."""
     ood_alpha: Annotated[float, Meta(gt=0, lt=1)] | None = None
     """With detectors: the share of usual rows that `in_distribution` may be false for; absent: there is no gate."""
 

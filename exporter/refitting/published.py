@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +48,9 @@ class Published:
             path = external_path(entry, file)
             self.version.check(path)
             external[file.file] = self.version.root / self.version.name / str(self.version.version) / path
-        return opened(entry, self.version.read(entry.file), external, self.manifest.classes, self.manifest.columns)
+        found = opened(entry, self.version.read(entry.file), external, self.manifest.classes, self.manifest.columns)
+        kept = b"" if entry.parameters is None else self.version.read(entry.parameters.file)
+        return replace(found, part=replace(found.part, parameters=kept))
 
     def ledger(self, path: Path | None) -> tuple[Ledger, LedgerTest]:
         """The version's own ledger, or the one in the file. Raises LedgerError unless it is of these members."""

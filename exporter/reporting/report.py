@@ -51,8 +51,8 @@ def report_files(
 def write_report(folder: Path, files: Mapping[str, bytes], ensemble: str) -> None:
     """Write them. Raises ExportError, which says that the ensemble is published all the same."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
     except OSError as error:
         raise ExportError(f"{ensemble} is published, but the report {folder} is not written: {error}") from error

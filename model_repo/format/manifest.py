@@ -150,6 +150,8 @@ class Member(OnnxModel, frozen=True, kw_only=True):
     """Embeddings that are concatenated: the numbers of this member's vector."""
     required: bool = False
     """Without this member no answer is given, whatever the quorum says."""
+    parameters: File | None = None
+    """What it was trained to, as safetensors: for later trainings and for averaging. No server reads it."""
 
 
 class Detector(OnnxModel, frozen=True, kw_only=True):

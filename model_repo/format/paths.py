@@ -100,7 +100,10 @@ def _file(named: OnnxModel | Tokenizer | Stacked | Golden | LedgerFile) -> File:
 
 
 def manifest_files(manifest: Manifest) -> tuple[File, ...]:
-    """Every file that the manifest names, mention by mention: models, externals, tokenizers, fusion, golden, ledger."""
+    """Every file that the manifest names, mention by mention.
+
+    Models, externals, tokenizers, fusion, golden rows, ledger, parameters.
+    """
     files = [file for model in manifest.models for file in member_files(model)]
     files += [_file(tokenizer) for tokenizer in manifest.tokenizers]
     if isinstance(manifest.fusion, Stacked):
@@ -108,6 +111,7 @@ def manifest_files(manifest: Manifest) -> tuple[File, ...]:
     files.append(_file(manifest.golden))
     if manifest.ledger is not None:
         files += [_file(manifest.ledger), *([manifest.ledger.inputs] if manifest.ledger.inputs else [])]
+    files += [member.parameters for member in manifest.members if member.parameters is not None]
     return tuple(files)
 
 
