@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def train_module(
         names = takes or [entry.name for entry in setting.inputs]
         tensors = tuple(torch.from_numpy(rows.inputs[name]).to(setting.device) for name in names)
         target = torch.from_numpy(rows.target).to(setting.device)
-        return fit(module, tensors, target, training, loss, setting.seed, logits=loss is cross_entropy)
+        return fit(module, tensors, target, training, loss, setting.seed, answer=_ANSWERS.get(loss))
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
@@ -108,3 +109,11 @@ def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
 def label_entropy(output: Tensor, target: Tensor) -> Tensor:
     """Mean log-loss over the labels of logits [n, C]; the targets are 0 or 1, int64 [n, C]."""
     return nn.functional.binary_cross_entropy_with_logits(output, target.to(output.dtype))
+
+
+_ANSWERS: dict[Loss, Literal["logits", "value"]] = {
+    cross_entropy: "logits",
+    squared_error: "value",
+    absolute_error: "value",
+}
+"""What modules give that are trained by these losses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,23 +25,26 @@ def fit(
     loss: Loss,
     seed: int,
     *,
-    logits: bool = False,
+    answer: Literal["logits", "value"] | None = None,
 ) -> nn.Module:
     """`module` trained in place on tensors [n, …] in its order of arguments, and set to evaluation.
 
-    Augmentation is of the first of them, an image. `logits`: the module gives logits [n, C] of classes [n]. Raises
-    TrainingError where the loss is not finite.
+    Augmentation is of the first of them, an image. `answer`: the module gives logits [n, C] of classes [n], or values
+    [n, 1] of targets [n] in their unit, or something else. Raises TrainingError where the loss is not finite.
     """
     batches = max(1, len(target) // training.batch_rows)
 
     def epoch(generator: torch.Generator) -> Iterator[Tensor]:
         return iter(torch.randperm(len(target), generator=generator).tensor_split(batches))
 
+    def plain(index: Tensor) -> Batch:
+        return *(tensor[index] for tensor in inputs), target[index]
+
     def prepare(index: Tensor, generator: torch.Generator) -> Batch:
-        batch = [tensor[index] for tensor in inputs]
+        first, *others = plain(index)
         if training.augmentation is not None:
-            batch[0] = distorted(batch[0], training.augmentation, generator)
-        return *batch, target[index]
+            first = distorted(first, training.augmentation, generator)
+        return first, *others
 
     def output(network: nn.Module, batch: Batch) -> Tensor:
         found: Tensor = network(*batch[:-1])
@@ -55,6 +59,8 @@ def fit(
         steps=training.epochs * batches,
         spec=training,
         generator=torch.Generator().manual_seed(seed),
-        logits=output if logits else None,
+        logits=output if answer == "logits" else None,
+        value=output if answer == "value" else None,
+        plain=plain,
     )
     return optimise(problem)

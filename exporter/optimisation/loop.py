@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from exporter.errors import TrainingError
+from exporter.optimisation.arithmetic import Arithmetic, Steps
 from exporter.optimisation.averaging import Average
 from exporter.optimisation.checkpoints import Checkpoints, Snapshot
+from exporter.optimisation.curve import Point
+from exporter.optimisation.optimisers import optimiser_of, schedule_of
 from exporter.optimisation.problem import Batch, Problem
 from exporter.optimisation.statistics import renew_statistics
-
-_WARM_UP = 0.2
-"""Share of the steps in which the learning rate rises."""
-_FEWEST = 6
-"""Steps that the cycle is planned for at least: of five the rise is one, and torch divides by its length less one."""
+from exporter.optimisation.watch import Watch, without
 
 
 @dataclass
@@ -76,6 +75,12 @@ class Exchange:
         """After the last step of an epoch: one loss of all workers for each one's of its last batch."""
         return value
 
+    def ends(self, wish: bool) -> bool:
+        """Whether all workers end their training here, where this one wishes to (`stop_at`) or does not: the same for
+        all. Asked with every point of the curve, only with `stop_at`; by all at the same steps, where they step alike.
+        """
+        return bool(self.least(int(wish)))
+
     def epoch_done(self, loop: Loop) -> None:
         """After an epoch whose loss is finite with all."""
 
@@ -104,23 +109,35 @@ class Loop:
         exchange: Exchange,
         told: Callable[[Loop, float], None],
         checkpoints: Checkpoints | None = None,
+        arithmetic: Arithmetic | None = None,
+        seen: Callable[[Loop, Point], None] | None = None,
     ) -> None:
-        """`told` is called after each epoch with the loss of its last batch."""
-        self.problem, self.exchange, self._told, self._checkpoints = problem, exchange, told, checkpoints
+        """`told` is called after each epoch with the loss of its last batch, `seen` at each point of the curve.
+
+        Raises TrainingError where the problem has no such figures as are to be reached.
+        """
+        self.watch = Watch(problem)
+        self.problem = replace(problem, epoch=without(problem.epoch, problem.rows, self.watch.held_out))
+        self.exchange, self._told, self._seen, self._checkpoints = exchange, told, seen, checkpoints
         self.network = problem.module
         self.epoch = 0
-        """Epochs done."""
-        self.average = Average(problem.module, problem.spec) if problem.spec.average else None
+        """Epochs done; the last may have been cut off."""
+        self.stopped = False
+        """Whether what `stop_at` wants was reached, and all workers agreed."""
+        spec = problem.spec
+        self.average = Average(problem.module, spec) if spec.average else None
         self._seed = problem.generator.initial_seed()
-        self.optimiser = (problem.optimiser or self._adamw)(problem.module)
-        self.schedule: torch.optim.lr_scheduler.LRScheduler | None = None
-        if problem.cycle:
-            self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-                self.optimiser, problem.spec.learning_rate, total_steps=max(problem.steps, _FEWEST), pct_start=_WARM_UP
-            )
+        own = problem.optimiser
+        self.optimiser = optimiser_of(spec, problem.module.parameters()) if own is None else own(problem.module)
+        self.schedule = schedule_of(spec, self.optimiser, problem.steps)
+        self._arithmetic = arithmetic or Arithmetic()
+        self.steps = Steps(self._arithmetic, problem.module, self.optimiser)
 
     def solve(self) -> None:
-        """All epochs that are left. Raises TrainingError where the loss is not finite, or another worker is gone."""
+        """All epochs that are left, or as many as `stop_at` takes.
+
+        Raises TrainingError where the loss is not finite, or another worker is gone.
+        """
         with self.exchange.together():
             self._solve()
 
@@ -128,9 +145,10 @@ class Loop:
         problem, exchange = self.problem, self.exchange
         exchange.begin(self)
         self._go_on()
-        self.network = exchange.network(problem.module)
+        self.network = self._arithmetic.network(exchange.network(problem.module))
+        self.watch.listen(self.network)
         self.network.train()
-        while self.epoch < problem.spec.epochs:
+        while self.epoch < problem.spec.epochs and not self.stopped:
             value = exchange.agreed(self, self._one_epoch())
             self.epoch += 1
             if not torch.isfinite(value):
@@ -157,6 +175,9 @@ class Loop:
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "average": None if self.average is None else self.average.state(),
+            "watch": self.watch.state(),
+            "scale": self.steps.state(),
+            "stopped": self.stopped,
             "exchange": self.exchange.state(),
         }
 
@@ -173,6 +194,9 @@ class Loop:
             torch.cuda.set_rng_state(state["cuda"], next(self.problem.module.parameters()).device)
         if self.average is not None:
             self.average.restore(state["average"])
+        self.watch.restore(state["watch"])
+        self.steps.restore(state["scale"])
+        self.stopped = state["stopped"]
         self.exchange.restore(state["exchange"])
 
     def _go_on(self) -> None:
@@ -192,24 +216,37 @@ class Loop:
 
     def _one_epoch(self) -> Tensor:
         """The last batch's loss."""
-        value = torch.zeros(())
+        value, first = torch.zeros(()), self.watch.steps
         for batch in self.exchange.batches(self):
-            value = self.problem.loss(self.network, batch)
+            with self.steps.forward():
+                value = self.problem.loss(self.network, batch)
             self.optimiser.zero_grad()
-            self.exchange.share(value).backward()  # type: ignore[no-untyped-call]
+            self.steps.backward(self.exchange.share(value))
             self.exchange.step(self)
             if self.average is not None:
                 self.average.step(self.epoch)
+            self.watch.stepped(value, batch)
+            if self.watch.due:
+                self._point(self.epoch + self._share(self.watch.steps - first))
+                if self.stopped:
+                    return value.detach()
+        if self.watch.pending:
+            self._point(self.epoch + 1)
         return value.detach()
+
+    def _share(self, steps: int) -> float:
+        """Of an epoch."""
+        return min(1.0, steps * self.problem.spec.epochs / max(self.problem.steps, 1))
+
+    def _point(self, epoch: float) -> None:
+        point = self.watch.point(epoch)
+        if self.problem.spec.stop_at is not None:
+            self.stopped = self.exchange.ends(self.watch.reached)
+        if self._seen is not None:
+            self._seen(self, point)
 
     def descend(self) -> None:
         """One step along the gradients that are there."""
-        if self.problem.most_gradient is not None:
-            nn.utils.clip_grad_norm_(self.problem.module.parameters(), self.problem.most_gradient)
-        self.optimiser.step()
+        self.steps.take(self.problem.module, self.problem.most_gradient)
         if self.schedule is not None:
             self.schedule.step()
-
-    def _adamw(self, module: nn.Module) -> torch.optim.Optimizer:
-        spec = self.problem.spec
-        return torch.optim.AdamW(module.parameters(), spec.learning_rate, weight_decay=spec.weight_decay)

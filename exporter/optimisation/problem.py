@@ -31,16 +31,18 @@ class Problem:
     loss: Callable[[nn.Module, Batch], Tensor]
     """Mean over the batch's rows. The network is given, for it may be wrapped: call it, and only it."""
     steps: int
-    """Of all epochs: what the learning rate's cycle is planned for."""
+    """Of all epochs: what the learning rate's cycle is planned for. A training that ends sooner cuts it off."""
     spec: Optimisation
     generator: torch.Generator
     """Of order and distortion; dropout draws from torch's own."""
     optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None
-    """None: AdamW by the spec."""
-    cycle: bool = True
-    """The learning rate rises and falls once; otherwise it stays."""
+    """Where parameters have options of their own (`optimiser_of`); None: the module's, as the spec says."""
     most_gradient: float | None = None
     """Gradients are cut to this norm."""
     logits: Callable[[nn.Module, Batch], Tensor] | None = None
     """Logits [n, C] of a batch whose last tensor is the classes int64 [n]: what training jointly with others takes.
     None: the module gives something else."""
+    value: Callable[[nn.Module, Batch], Tensor] | None = None
+    """Values [n] or [n, 1] of a batch whose last tensor is the targets [n], in their unit; None: no regression."""
+    plain: Callable[[Tensor], Batch] | None = None
+    """As `prepare`, but nothing is distorted or drawn: what figures on rows that no step sees are taken on."""

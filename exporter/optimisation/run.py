@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from exporter.optimisation.arithmetic import Arithmetic
 from exporter.optimisation.checkpoints import Checkpoints
+from exporter.optimisation.curve import Curve, Point
 from exporter.optimisation.loop import Exchange, Loop
 from exporter.optimisation.problem import Problem
 from exporter.optimisation.state import Begun, State, digest_of, state_of, take_over
@@ -27,6 +29,13 @@ class EpochDone:
     epochs: int
     loss: float
     """Of the last batch."""
+
+
+@dataclass(frozen=True)
+class StepsDone(EpochDone):
+    """Some steps of an epoch that goes on: `epoch` are those done before, `loss` is the mean since the point before."""
+
+    point: Point
 
 
 def _nobody(done: EpochDone) -> None:
@@ -53,12 +62,19 @@ class Run:
     """Of each network that was trained, in order: its parameters and buffers, on the CPU."""
     begun: list[Begun] = field(default_factory=list)
     """Of each, what its training began with."""
+    curves: list[Curve] = field(default_factory=list)
+    """Of each that steps were taken for, what was measured on the way."""
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     def solve(self, problem: Problem) -> None:
         """Train the problem's module. Raises TrainingError."""
         self.begun.append(self._begin(problem.module))
         if self.trains:
-            Loop(problem, self.exchange, self._told, self.checkpoints(len(self.kept))).solve()
+            loop = Loop(
+                problem, self.exchange, self._told, self.checkpoints(len(self.kept)), self.arithmetic, self._seen
+            )
+            loop.solve()
+            self.curves.append(loop.watch.curve())
         else:
             renew_statistics(problem, problem.generator.initial_seed())
         self.kept.append(state_of(problem.module))
@@ -71,6 +87,10 @@ class Run:
 
     def _told(self, loop: Loop, loss: float) -> None:
         self.observe(EpochDone(len(self.kept), loop.epoch, loop.problem.spec.epochs, loss))
+
+    def _seen(self, loop: Loop, point: Point) -> None:
+        if loop.problem.spec.report_every:
+            self.observe(StepsDone(len(self.kept), loop.epoch, loop.problem.spec.epochs, point.loss, point))
 
 
 _RUN: ContextVar[Run] = ContextVar("run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,13 +18,47 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Base of the tables that a recipe consists of: unknown keys are refused."""
 
 
+class Target(Spec, frozen=True, kw_only=True):
+    """Figures that end a training when all that are given are reached, on rows that its steps do not see."""
+
+    accuracy: Annotated[float, Meta(gt=0, le=1)] | None = None
+    log_loss: Rate | None = None
+    rmse: Rate | None = None
+    mae: Rate | None = None
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Those that are given, by name."""
+        every = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: bound for name, bound in every.items() if bound is not None}
+
+    def reached(self, figures: Mapping[str, float]) -> bool:
+        """Whether `figures`, which have every bound's name, are as good: accuracy at least, the others at most."""
+        return all(
+            figures[name] >= bound if name == "accuracy" else figures[name] <= bound
+            for name, bound in self.bounds.items()
+        )
+
+
 class Optimisation(Spec, frozen=True, kw_only=True):
-    """What every network's `training` table has: AdamW, unless its family says otherwise."""
+    """What every network's `training` table has: AdamW under a one-cycle rate, unless its family says otherwise."""
 
     epochs: Count = 25
     learning_rate: Rate = 5e-3
     """The peak of the cycle, where the rate goes through one."""
     weight_decay: NotNegative = 0.01
+    """Decoupled with `adamw` (Loshchilov and Hutter 2019); with `adam` and `sgd` it is added to the gradient."""
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    momentum: Share = 0.9
+    """Of `sgd`."""
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    """`one_cycle`: the rate rises and falls once over all steps; a training that stops early cuts it off."""
+    report_every: Annotated[int, Meta(ge=0)] = 0
+    """Steps between two points of the training curve; 0: one an epoch."""
+    stop_at: Target | None = None
+    """Training ends when these are reached: looked at with every point of the curve. Never reached: all epochs."""
+    validation_share: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    """With `stop_at`: the share of the member's own rows that its steps do not see and the figures are taken on."""
     init_from: str | None = None
     """What training begins with in place of a fresh initialisation: `NAME/VERSION:MEMBER` (or NAME/latest:…) of the
     repository that is exported to, a member of the same recipe, or the path of a .safetensors file."""
@@ -103,4 +138,7 @@ class Dataflow(_Together, frozen=True, kw_only=True, tag="dataflow"):
 
 
 Mode = Parallel | DataParallel | LocalSgd | ParameterServer | Dataflow
-Device = Literal["cpu", "cuda"]
+Device = Literal["cpu", "cuda", "mps", "xla"]
+"""Where networks train: the CPU, an NVIDIA or AMD GPU, Apple's GPU, a TPU by PyTorch/XLA."""
+Precision = Literal["float32", "bf16", "fp16"]
+"""What products in networks are computed in while they train."""

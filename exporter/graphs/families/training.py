@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from exporter.optimisation.spec import Count, NotNegative, Optimisation, Rate
 
 
@@ -12,3 +14,5 @@ class NodeTraining(Optimisation, frozen=True, kw_only=True):
     learning_rate: Rate = 0.01
     weight_decay: NotNegative = 5e-4
     """Of the first layer."""
+    optimiser: Literal["adamw", "adam", "sgd"] = "adam"
+    schedule: Literal["one_cycle", "constant"] = "constant"

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporter.graphs.families.training import NodeTraining
-from exporter.optimisation.problem import Problem
+from exporter.optimisation.optimisers import optimiser_of
+from exporter.optimisation.problem import Batch, Problem
 from exporter.optimisation.run import optimise
 
 
@@ -26,17 +27,23 @@ def fit_nodes(
     Adam at one rate, as Kipf and Welling (2017) train. Raises TrainingError where the loss is not finite.
     """
     node, target = (torch.from_numpy(part) for part in labelled)
+
+    def logits(network: nn.Module, batch: Batch) -> Tensor:
+        found: Tensor = network(batch[0])
+        return found
+
     problem = Problem(
         module=_Nodes(module, forward),
         rows=len(target),
         epoch=lambda _: iter([torch.arange(len(target))]),
         prepare=lambda index, _: (node[index], target[index]),
-        loss=lambda network, batch: nn.functional.cross_entropy(network(batch[0]), batch[1]),
+        loss=lambda network, batch: nn.functional.cross_entropy(logits(network, batch), batch[1]),
         steps=training.epochs,
         spec=training,
         generator=torch.Generator(),
-        optimiser=lambda _: torch.optim.Adam(_groups(module, first, training), lr=training.learning_rate),
-        cycle=False,
+        optimiser=lambda _: optimiser_of(training, _groups(module, first, training)),
+        logits=logits,
+        plain=lambda index: (node[index], target[index]),
     )
     optimise(problem)
     with torch.no_grad():
@@ -56,4 +63,4 @@ class _Nodes(nn.Module):
 
 def _groups(module: nn.Module, first: list[nn.Parameter], training: NodeTraining) -> list[dict[str, Any]]:
     others = [entry for entry in module.parameters() if all(entry is not one for one in first)]
-    return [{"params": first, "weight_decay": training.weight_decay}, {"params": others}]
+    return [{"params": first, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]

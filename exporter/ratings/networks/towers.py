@@ -87,7 +87,8 @@ def fit_towers(spec: TwoTower, ratings: Ratings, left: NDArray[np.float64], sett
         towers = Towers(Tower(context["user_features"], spec), Tower(context["item_features"], spec), spec.dropout)
         inputs = [torch.from_numpy(place).to(setting.device) for place in (ratings.user, ratings.item)]
         target = torch.from_numpy(left).float().to(setting.device)
-        fit(_Column(towers).to(setting.device), inputs, target, spec.training, squared_error, setting.seed)
+        column = _Column(towers).to(setting.device)
+        fit(column, inputs, target, spec.training, squared_error, setting.seed, answer="value")
     towers = towers.cpu()
     towers.user.forget(np.setdiff1d(np.arange(ratings.users), ratings.user))
     towers.item.forget(np.setdiff1d(np.arange(ratings.items), ratings.item))

@@ -97,5 +97,6 @@ def solved(
         generator=generator,
         most_gradient=_MAX_NORM,
         logits=logits,
+        plain=lambda index: (*clips.taken(index)[::2],),
     )
     return optimise(problem)

@@ -45,6 +45,7 @@ def fit_texts(module: nn.Module, ids: Tensor, target: Tensor, training: TextTrai
         generator=generator,
         most_gradient=_MOST_GRADIENT,
         logits=logits,
+        plain=lambda index: (trimmed(ids[index]), target[index]),
     )
     return optimise(problem)
 
