@@ -27,6 +27,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     extras: tuple[ExtraGraph, ...] = ()
     figures: dict[str, float] = {}
     begun: tuple[Begun, ...] = ()
+    joint: tuple[str, ...] = ()
 
 
 class WorkFolder:
@@ -45,6 +46,7 @@ class WorkFolder:
                     found["onnx"].tobytes(), facts.kind, found["held"], found["outputs"], facts.parity, facts.seconds,
                     facts.heads, extras=facts.extras, figures=facts.figures,
                     parameters=found["parameters"].tobytes(), begun=facts.begun,
+                    joint=facts.joint,
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError):
             return None  # a half-written file of a killed export: train again
@@ -53,7 +55,7 @@ class WorkFolder:
         """Write a result; it appears whole or not at all. Raises ExportError when the folder cannot be written."""
         facts = _Facts(
             kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads, extras=made.extras,
-            figures=dict(made.figures), begun=made.begun,
+            figures=dict(made.figures), begun=made.begun, joint=made.joint,
         )  # fmt: skip
         buffer = io.BytesIO()
         np.savez(

@@ -20,7 +20,8 @@ from exporter.data.splits import Split
 from exporter.errors import ExportError
 from exporter.optimisation.spec import Device
 from exporter.threads import one_thread
-from exporter.training.jobs import Job, Made, run_job
+from exporter.training.jobs import Job, Made
+from exporter.training.joint import run_unit, units_of
 
 # Read by the BLAS and OpenMP libraries when they load, so workers must be born with them.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -42,16 +43,17 @@ def require_device(device: Device) -> None:
 
 
 def run_jobs(jobs: Sequence[Job], dataset: Dataset, split: Split, workers: int) -> Iterator[tuple[Job, Made]]:
-    """Each job with its result, as they finish; in this process for one worker.
+    """Each job with its result, as they finish; in this process for one worker. Jobs that train jointly are one task.
 
     Raises the first job's error and abandons the rest. Closing the iterator ends the workers.
     """
     if not jobs:
         return
-    if workers <= 1 or len(jobs) == 1:
+    units = units_of(jobs)
+    if workers <= 1 or len(units) == 1:
         with one_thread():
-            for job in jobs:
-                yield job, run_job(job, dataset, split)
+            for unit in units:
+                yield from zip(unit, run_unit(unit, dataset, split), strict=True)
         return
     with tempfile.TemporaryDirectory(prefix="tutti-training-") as folder:
         # By a file: a worker that dies before it has read a pipe would leave this process writing to it for ever.
@@ -59,13 +61,13 @@ def run_jobs(jobs: Sequence[Job], dataset: Dataset, split: Split, workers: int) 
         _hand_over(context, dataset, split)
         with _environment(_ONE_THREAD):
             executor = ProcessPoolExecutor(
-                min(workers, len(jobs)), multiprocessing.get_context("spawn"), _start_worker, (context,)
+                min(workers, len(units)), multiprocessing.get_context("spawn"), _start_worker, (context,)
             )
-            futures = {executor.submit(_run_in_worker, job): job for job in jobs}
+            futures = {executor.submit(_run_in_worker, unit): unit for unit in units}
         processes = executor._processes  # kept here: shutdown() forgets them before they have ended
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                yield from zip(futures[future], future.result(), strict=True)
         except BrokenProcessPool as error:
             raise ExportError("a training process died (out of memory?)") from error
         except BaseException:
@@ -105,9 +107,9 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _run_in_worker(job: Job) -> Made:
+def _run_in_worker(unit: Sequence[Job]) -> list[Made]:
     ((dataset, split),) = _context
-    return run_job(job, dataset, split)
+    return run_unit(unit, dataset, split)
 
 
 def _end(processes: Mapping[int, multiprocessing.process.BaseProcess]) -> None:

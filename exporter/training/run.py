@@ -10,11 +10,12 @@ from exporter.data.splits import Split
 from exporter.detectors import DetectorFamily
 from exporter.gate.inference import cores
 from exporter.members.base import Family
-from exporter.optimisation.spec import Device, Mode, Parallel
+from exporter.optimisation.spec import Device, Mode, Parallel, by_gradient
 from exporter.recipe.recipe import Recipe
 from exporter.seeds import member_seed
 from exporter.training.finished_jobs import WorkFolder
-from exporter.training.jobs import FINAL, Job, Made, by_gradient
+from exporter.training.jobs import FINAL, Job, Made
+from exporter.training.joint import digests_of, whole_groups
 
 Report = Callable[[str, int, int], None]
 """Told of each step: what is done, how many are done, how many there are."""
@@ -27,13 +28,17 @@ def jobs_of(recipe: Recipe, device: Device) -> list[Job]:
     ]
     detectors = [(name, spec, FINAL) for name, spec in recipe.detectors.items()]
     return [
-        Job(name, spec, fold, member_seed(recipe.seed, name, fold), device, _technique(recipe, spec))
+        Job(
+            name, spec, fold, member_seed(recipe.seed, name, fold), device, _technique(recipe, name, spec),
+            partners=recipe.together if name in recipe.together else (),
+        )
         for name, spec, fold in (*members, *detectors)
-    ]
+    ]  # fmt: skip
 
 
-def _technique(recipe: Recipe, spec: Family | DetectorFamily) -> Mode:
-    return recipe.training if by_gradient(spec) else Parallel()
+def _technique(recipe: Recipe, name: str, spec: Family | DetectorFamily) -> Mode:
+    alone = isinstance(recipe.training, Parallel) and name not in recipe.together
+    return Parallel() if alone or not by_gradient(spec) else recipe.training
 
 
 def train_members(
@@ -56,9 +61,9 @@ def train_members(
 
     require_device(device)
     jobs = jobs_of(recipe, device)
-    digests = {job: job.digest(dataset, split) for job in jobs}
+    digests = digests_of(jobs, dataset, split)
     found = {job: work.load(digests[job]) if resume else None for job in jobs}
-    results = {job: made for job, made in found.items() if made is not None}
+    results = whole_groups({job: made for job, made in found.items() if made is not None})
     reused = len(results)
     report(f"{reused} of {len(jobs)} trainings taken over" if reused else "training", reused, len(jobs))
     missing = [job for job in jobs if job not in results]
