@@ -21,6 +21,7 @@ from exporter.assembling.fused import (
     fuse_members,
     kept,
 )
+from exporter.assembling.joint import jointly
 from exporter.assembling.parameters import in_report, in_version
 from exporter.assembling.provenance import provenance
 from exporter.bundle import Bundle, LedgerFiles, Part
@@ -141,6 +142,7 @@ def _fused(
         parity={name: made.parity.largest_difference for name, made in trained.finals.items()},
         detectors=trained.detectors.rows(test.inputs, recipe.seed) if recipe.detectors else (),
         quantised=dict(trained.quantised),
+        joint=jointly(recipe.training, trained.finals, fused.compared.diversity),
     )
     if board.missed and recipe.acceptance.enforce:
         raise AcceptanceError(f"{recipe.name} is not published", board.missed)

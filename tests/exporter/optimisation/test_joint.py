@@ -24,7 +24,7 @@ from exporter.optimisation.spec import Parallel
 from exporter.reporting.diversity import correlations
 from exporter.threads import one_thread
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("on_one_thread")]
 
 FEATURES, CLASSES = 6, 3
 HIDDEN = {"narrow": 4, "middle": 12, "wide": 32}
@@ -93,21 +93,20 @@ def same(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As trainings have it."""
+@pytest.fixture(scope="module", name="on_one_thread")
+def one_thread_as_trainings_have_it() -> Iterator[None]:
     with one_thread():
         yield
 
 
 @pytest.fixture(scope="module")
-def apart() -> dict[str, nn.Module]:
+def apart(on_one_thread: None) -> dict[str, nn.Module]:
     """Each trained by itself, for as many steps on batches of the same size."""
     return {name: one(Run()) for name, one in WORKS.items()}
 
 
 @pytest.fixture(scope="module")
-def fused_alone() -> Together[nn.Module]:
+def fused_alone(on_one_thread: None) -> Together[nn.Module]:
     """Trained for the fused answer alone."""
     return together(Parallel(joint="synchronous", independence=0.0))
 
@@ -195,7 +194,7 @@ def test_a_member_alone_is_not_pulled_by_answers_that_nobody_has_published() -> 
 def test_members_at_their_own_pace_are_never_further_apart_than_told(apart: dict[str, nn.Module]) -> None:
     """The slow one sleeps in each step; who has done `staleness` more than it has to wait."""
     told: list[tuple[str, int]] = []
-    works = {**WORKS, "wide": partial(work, "wide", slow_s=0.01)}
+    works: Works = {**WORKS, "wide": partial(work, "wide", slow_s=0.01)}
     runs = {name: Run(observe=partial(_note, told, name)) for name in works}
     found = train_together(works, Parallel(joint="asynchronous", independence=0.5, staleness=1), runs)
     done = dict.fromkeys(works, 0)
@@ -218,7 +217,7 @@ def _threads() -> list[str]:
 
 @pytest.mark.parametrize("joint", ["synchronous", "asynchronous"])
 def test_a_member_that_diverges_ends_the_others_and_is_named(joint: str) -> None:
-    works = {**WORKS, "middle": partial(work, "middle", rate=1e30)}
+    works: Works = {**WORKS, "middle": partial(work, "middle", rate=1e30)}
     how = Parallel(joint="synchronous" if joint == "synchronous" else "asynchronous")
     with pytest.raises(
         TrainingError, match=r"^the loss is (nan|inf) of member 'middle' in epoch \d of joint training$"
