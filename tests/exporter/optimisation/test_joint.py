@@ -93,8 +93,9 @@ def same(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-@pytest.fixture(scope="module", name="on_one_thread")
-def one_thread_as_trainings_have_it() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def on_one_thread() -> Iterator[None]:
+    """As trainings have it."""
     with one_thread():
         yield
 
