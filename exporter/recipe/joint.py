@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from exporter.members.base import Family
-from exporter.optimisation.spec import Parallel, by_gradient
+from exporter.optimisation.spec import Optimisation, Parallel, by_gradient
 from model_repo.format.manifest import Task
 from model_repo.wording import listed
 
@@ -44,6 +44,10 @@ def joint_problems(training: Any, members: Mapping[str, Family], task: Task) -> 
                 f"training.members names {name!r}, a {members[name].family} trains no single network by gradients; "
                 "leave it out, it is then trained by itself"
             )
+    for name in together(training, members):
+        own = getattr(members[name], "training", None)
+        if isinstance(own, Optimisation) and own.stop_at is not None:
+            yield f"members.{name}.training.stop_at ends one member's training, training.joint trains all: one of them"
     if len(found := together(training, members)) < 2:
         able = listed(found) or "none"
         yield f"training.joint is {training.joint!r}, which takes two members or more, {able} can take part"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 from exporter.errors import TrainingError
@@ -63,7 +62,7 @@ def _require(problems: Mapping[str, Problem], how: Parallel) -> None:
 
 def _solve(trainers: Mapping[str, Trainer[Made]], problems: Mapping[str, Problem], how: Parallel) -> None:
     members = {
-        name: Participant(problem, trainers[name].randomness, partial(Run.told, trainers[name].run))
+        name: Participant(problem, trainers[name].randomness, trainers[name].run)
         for name, problem in _planned(problems, how).items()
     }
     if how.joint == "synchronous":
@@ -71,8 +70,9 @@ def _solve(trainers: Mapping[str, Trainer[Made]], problems: Mapping[str, Problem
     else:
         with Randomness.now().here():  # dropout draws from the global generators
             solve_asynchronously(members, how)
-    for member in members.values():
+    for name, member in members.items():
         member.end()
+        trainers[name].run.curves.append(member.loop.watch.curve())
 
 
 def _planned(problems: Mapping[str, Problem], how: Parallel) -> Mapping[str, Problem]:

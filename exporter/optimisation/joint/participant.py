@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import msgspec
@@ -13,19 +13,26 @@ from exporter.errors import TrainingError
 from exporter.optimisation.joint.randomness import Randomness
 from exporter.optimisation.loop import Exchange, Loop
 from exporter.optimisation.problem import Batch, Problem
+from exporter.optimisation.run import Run
 from exporter.optimisation.statistics import renew_statistics
-
-Told = Callable[[Loop, float], None]
 
 
 class Participant:
     """A problem with an optimiser, a learning rate cycle and a randomness of its own."""
 
-    def __init__(self, problem: Problem, randomness: Randomness, told: Told) -> None:
-        self.loop = Loop(problem, Exchange(), told)
-        self._told = told
+    def __init__(self, problem: Problem, randomness: Randomness, run: Run) -> None:
+        """`run` is told of epochs, and says how steps are computed. Raises TrainingError where that scales losses."""
+        self.loop = Loop(problem, Exchange(), run.told, arithmetic=run.arithmetic)
+        if self.loop.steps.scaler is not None:
+            raise TrainingError(
+                "precision fp16 scales the loss of each network by itself, joint training has one loss for all; "
+                "expected bf16 or float32"
+            )
+        self._told = run.told
         self._randomness = randomness
-        self._heard = _Heard(problem.module)
+        self._heard = _Heard(run.arithmetic.network(problem.module))
+        self._last: tuple[Tensor, Batch] | None = None
+        self.loop.watch.listen(self._heard)
         problem.module.train()
 
     @property
@@ -39,12 +46,10 @@ class Participant:
 
     def answer(self, batch: Batch, *, alone: bool) -> tuple[Tensor, Tensor]:
         """Its own loss of a batch, and its log-probabilities [n, C]; `alone`: no other draws at the same time."""
-        if alone:
-            with self._randomness.here():
-                loss = self.problem.loss(self._heard, batch)
-        else:
+        with self._randomness.here() if alone else nullcontext(), self.loop.steps.forward():
             loss = self.problem.loss(self._heard, batch)
-        return loss, torch.log_softmax(self._heard.answer, dim=1)
+        self._last = loss.detach(), batch
+        return loss, torch.log_softmax(self._heard.answer.float(), dim=1)
 
     def descend(self) -> None:
         """One step along the gradients that are there, which are then gone."""
@@ -52,12 +57,16 @@ class Participant:
         self.loop.optimiser.zero_grad()
         if self.loop.average is not None:
             self.loop.average.step(self.loop.epoch)
+        if self._last is not None:
+            self.loop.watch.stepped(*self._last)
 
     def epoch_done(self, loss: float) -> None:
         """Count it, and tell."""
         if self.loop.average is not None:
             self.loop.average.epoch_done(self.loop.epoch)
         self.loop.epoch += 1
+        if self.loop.watch.pending:
+            self.loop.watch.point(self.loop.epoch)
         self._told(self.loop, loss)
 
     def end(self) -> None:

@@ -65,7 +65,7 @@ def work(name: str, run: Run, *, epochs: int = 6, rate: float = 0.02, slow_s: fl
         return cross_entropy(output, target)
 
     with training_in(run), seeded(seed):
-        return fit(Perceptron(HIDDEN[name]), [X], Y, training, loss, seed, logits=True)
+        return fit(Perceptron(HIDDEN[name]), [X], Y, training, loss, seed, answer="logits")
 
 
 Works = Mapping[str, Callable[[Run], nn.Module]]

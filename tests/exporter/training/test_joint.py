@@ -141,6 +141,7 @@ def test_a_digest_changes_with_every_partner_and_option_and_of_no_one_else(data:
         (["training.independence=1.5"], "training.independence"),
         (["training.members=['pca', 'cnn']"], "training.members names 'cnn', the recipe has 'pca', 'wavelet', 'trees'"),
         (["training.members=['pca', 'trees']"], "training.members names 'trees', a tree trains no single network"),
+        (["members.pca.training.stop_at={accuracy = 0.5}"], "members.pca.training.stop_at ends one member's training"),
         (["training.members=['pca']"], "takes two members or more, 'pca' can take part"),
     ],
 )
