@@ -4,6 +4,7 @@ ExportError
 ├── RecipeError        a recipe, preset or `--set` is not valid; carries every problem found
 ├── DataError          rows that cannot be trained on, or cannot be split as asked
 ├── TrainingError      a member did not train: its loss is not finite
+├── MembersFailed      trainings that gave no member, each with its reason, after all others were done
 ├── ConversionError    a member does not become an ONNX graph that the server would take
 ├── ParityError        a member's ONNX graph does not compute what the trained member does
 ├── AcceptanceError    the ensemble is worse on the test split than its recipe accepts
@@ -40,6 +41,10 @@ class DataError(ExportError):
 
 class TrainingError(ExportError):
     """A member's training ended without a usable model."""
+
+
+class MembersFailed(_Listing):
+    """Trainings that failed, each with its member and reason; nothing is published."""
 
 
 class ConversionError(ExportError):

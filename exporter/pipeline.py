@@ -21,7 +21,6 @@ from exporter.assembling.fused import (
     fuse_members,
     kept,
 )
-from exporter.assembling.joint import jointly
 from exporter.assembling.parameters import in_report, in_version
 from exporter.assembling.provenance import provenance
 from exporter.bundle import Bundle, LedgerFiles, Part
@@ -37,9 +36,11 @@ from exporter.recipe.sources import Cleaning, Dataset, Split, clean, split
 from exporter.reporting.leaderboard import Leaderboard
 from exporter.reporting.report import report_files, write_report
 from exporter.threads import blas_on_one_thread
+from exporter.training.engines.choice import engine_of
 from exporter.training.finished_jobs import WorkFolder
 from exporter.training.jobs import FINAL, Job, Made
-from exporter.training.run import Report, train_members
+from exporter.training.records import TrainingRecords
+from exporter.training.run import Report, Watch, train_members
 from model_repo import Member, Repository, Version
 
 SERVED_TOLERANCE = 1e-6
@@ -75,6 +76,7 @@ class Trained:
     detectors: DetectorPanel
     quantised: Mapping[str, Decision]
     """What was decided on members that were to be tried in 8 bits."""
+    records: TrainingRecords
 
     bases: Mapping[str, Made] = field(default_factory=dict)
     """Members that are trained and not published: others begin with them."""
@@ -90,8 +92,12 @@ class Trained:
         return max((found.batch_difference for found in self.quantised.values() if found.accepted), default=0.0)
 
 
-def export(recipe: Recipe, options: Options, report: Report) -> Exported:
-    """Train, fuse, convert, check and publish a recipe.
+def _nobody(event: object) -> None:
+    """Is told nothing."""
+
+
+def export(recipe: Recipe, options: Options, report: Report, watch: Watch = _nobody) -> Exported:
+    """Train, fuse, convert, check and publish a recipe. `watch` is told what happens in each training.
 
     Raises ExportError or RepositoryError; then nothing is published, and finished members stay in the work folder
     for `resume`.
@@ -99,7 +105,7 @@ def export(recipe: Recipe, options: Options, report: Report) -> Exported:
     started = time.perf_counter()
     Repository(options.repository).check_writable()  # training must not end at a folder that cannot be written
     work = WorkFolder(options.work or options.repository / f".export-{recipe.name}")
-    trained, reused = _train(recipe, options, work, report)
+    trained, reused = _train(recipe, options, work, report, watch)
     with blas_on_one_thread():
         made, board, files = _fused(recipe, options, trained, started, report)
     report(_STEPS[3], 3, len(_STEPS))
@@ -142,7 +148,7 @@ def _fused(
         parity={name: made.parity.largest_difference for name, made in trained.finals.items()},
         detectors=trained.detectors.rows(test.inputs, recipe.seed) if recipe.detectors else (),
         quantised=dict(trained.quantised),
-        joint=jointly(recipe.training, trained.finals, fused.compared.diversity),
+        training=trained.records,
     )
     if board.missed and recipe.acceptance.enforce:
         raise AcceptanceError(f"{recipe.name} is not published", board.missed)
@@ -167,23 +173,24 @@ def _sent(trained: Trained, part: Array) -> dict[str, Array]:
     return {entry.name: rows[entry.name] for entry in trained.dataset.inputs}
 
 
-def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report) -> tuple[Trained, int]:
+def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report, watch: Watch) -> tuple[Trained, int]:
+    engine = engine_of(options, recipe.training)
     dataset, cleaning = clean(recipe.data.load(options.data), recipe.data.on_bad_rows)
     if dataset.task != recipe.task:
         raise DataError(f"the data is for a {dataset.task}, the recipe's task is {recipe.task}")
     parts = split(dataset.rows, recipe.split, recipe.seed, dataset.classes)
     dataset = recipe.data.prepare(dataset, parts, recipe.seed)
-    results, reused = train_members(
+    made = train_members(
         recipe, dataset, parts, work,
-        device=options.device, workers=options.workers, resume=options.resume, report=report,
+        engine=engine, device=options.device, resume=options.resume, report=report, watch=watch,
     )  # fmt: skip
     with blas_on_one_thread():
-        results, decisions = quantised(results, recipe.voters, dataset, recipe.objective)
+        results, decisions = quantised(made.results, recipe.voters, dataset, recipe.objective)
     finals = {job.member: made for job, made in results.items() if job.fold == FINAL}
     ordered = {name: finals[name] for name in recipe.voters}
     families = {name: spec.family for name, spec in recipe.detectors.items()}
     detectors = DetectorPanel.of(families, {name: finals[name] for name in families}, recipe.ood_alpha)
-    return Trained(dataset, cleaning, parts, results, ordered, detectors, decisions), reused
+    return Trained(dataset, cleaning, parts, results, ordered, detectors, decisions, made.records), made.reused
 
 
 def _panel(finals: Mapping[str, Made]) -> Panel:
@@ -229,7 +236,7 @@ def _bundle(
         },
         golden_beyond=2 * trained.batch_effect,
         report=board.manifest_report(),
-        provenance=provenance(recipe, options, dataset, trained.cleaning),
+        provenance=provenance(recipe, options, dataset, trained.cleaning, trained.records),
     )
 
 

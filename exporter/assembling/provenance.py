@@ -13,9 +13,12 @@ from exporter.recipe.options import Options
 from exporter.recipe.recipe import Recipe
 from exporter.recipe.sources import Cleaning, Dataset
 from exporter.training.jobs import libraries
+from exporter.training.records import TrainingRecords
 
 
-def provenance(recipe: Recipe, options: Options, dataset: Dataset, cleaning: Cleaning) -> dict[str, Any]:
+def provenance(
+    recipe: Recipe, options: Options, dataset: Dataset, cleaning: Cleaning, records: TrainingRecords
+) -> dict[str, Any]:
     """The resolved recipe, the data, the seed, versions of the libraries, the commit (in a checkout) and the time."""
     found: dict[str, Any] = {
         "recipe": msgspec.to_builtins(recipe),
@@ -23,6 +26,7 @@ def provenance(recipe: Recipe, options: Options, dataset: Dataset, cleaning: Cle
         "seed": recipe.seed,
         "data": {"sha256": dataset.digest, "rows": cleaning.rows, "dropped": cleaning.dropped},
         "device": options.device,
+        "training": {"engine": records.engine, "technique": records.technique, "workers": records.workers},
         "libraries": libraries(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
 from exporter.errors import AcceptanceError, ExportError
 from exporter.recipe.catalogue import entries, find_recipe
-from exporter.recipe.options import Options
+from exporter.recipe.options import EngineName, Options
 from exporter.recipe.recipe import DEFAULT_PRESET, PRESETS, read_recipe
 from exporter.recipe.schema import recipe_schema
 from exporter.scoring.objective import MetricName
@@ -38,6 +38,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     report: str
     reused: int
     seconds: float
+    training: str = ""
     accuracy: float | None = None
     log_loss: float | None = None
     ece: float | None = None
@@ -90,6 +91,8 @@ def _export(arguments: argparse.Namespace) -> int:
         preset=arguments.preset,
         device=arguments.device,
         workers=arguments.workers,
+        engine=arguments.engine,
+        address=arguments.address,
         resume=arguments.resume,
         work=None if arguments.work is None else Path(arguments.work),
         report=None if arguments.report is None else Path(arguments.report),
@@ -98,8 +101,8 @@ def _export(arguments: argparse.Namespace) -> int:
     from exporter.pipeline import export
     from exporter.training.progress import progress
 
-    with progress(recipe.name) as report:
-        exported = export(recipe, options, report)
+    with progress(recipe.name) as shown:
+        exported = export(recipe, options, shown.report, shown.watch)
     _print_result(exported, as_json=arguments.json)
     return 0
 
@@ -133,6 +136,7 @@ def _print_result(exported: Exported, *, as_json: bool) -> None:
             report=str(exported.report),
             reused=exported.reused,
             seconds=board.seconds,
+            training="" if board.training is None else board.training.line(),
             **figures,
         )
         print(msgspec.json.encode(summary).decode())
@@ -164,7 +168,14 @@ def _parser() -> Parser:
     )
     parser.add_argument("--resume", action="store_true", help="take over finished members of an interrupted export")
     parser.add_argument("--work", metavar="DIR", help="keep finished members here, for --resume [in the repository]")
-    parser.add_argument("--workers", type=_workers, default=0, metavar="N", help="training processes [one per core]")
+    training = parser.add_argument_group("training", "who trains the members; docs/training.md says when which")
+    training.add_argument("--workers", type=_workers, default=0, metavar="N",
+                          help="training processes, whoever starts them [one per core]")  # fmt: skip
+    training.add_argument("--engine", choices=get_args(EngineName), default="local",
+                          help="local: processes of this machine; torchrun: torch's elastic launcher, or the one that "
+                          "this command already runs under; ray: tasks of a Ray cluster [local]")  # fmt: skip
+    training.add_argument("--address", metavar="HOST:PORT|auto",
+                          help="with --engine ray: a cluster that runs [one is started here and ended]")  # fmt: skip
     parser.add_argument("--report", metavar="DIR", help="folder of the leaderboard [reports/NAME-VERSION]")
     return parser
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from exporter.optimisation.spec import Device
+
+EngineName = Literal["local", "torchrun", "ray"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,11 @@ class Options:
     preset: str = "balanced"
     device: Device = "cpu"
     workers: int = 0
-    """Training processes; 0: one per core, and one alone on a GPU."""
+    """Training processes, of any engine; 0: one per core, and one alone on a GPU."""
+    engine: EngineName = "local"
+    """Who starts them."""
+    address: str | None = None
+    """Of a Ray cluster that runs: HOST:PORT or auto; None: one is started here."""
     resume: bool = False
     """Take over finished members of an earlier, interrupted export."""
     work: Path | None = None

@@ -15,7 +15,6 @@ from exporter.errors import RecipeError
 from exporter.members.base import Family, names_of
 from exporter.optimisation.spec import Mode, Parallel, Spec
 from exporter.recipe.families import FAMILIES
-from exporter.recipe.joint import joint_problems, together
 from exporter.recipe.rule_names import REGRESSION_RULES, RuleName
 from exporter.recipe.sources import SOURCES, Source, SplitSpec
 from exporter.scoring.objective import DEFAULT_METRIC, METRICS_OF, MetricName, Objective
@@ -128,11 +127,6 @@ class Recipe(Head, frozen=True, kw_only=True):
     def voters(self) -> dict[str, Family]:
         """Every member by its own name: a table that makes several has each of them."""
         return {one: spec for name, spec in self.members.items() for one in names_of(name, spec.heads)}
-
-    @property
-    def together(self) -> tuple[str, ...]:
-        """The members that train jointly, one task for each fold."""
-        return together(self.training, self.members)
 
 
 def read_recipe(path: Path, preset: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Recipe:
@@ -270,7 +264,6 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         return
     if not recipe.members:
         yield "members is empty, expected at least one"
-    yield from joint_problems(recipe.training, recipe.members, recipe.task)
     voters = recipe.voters
     if recipe.fusion.quorum > len(voters) > 0:
         yield f"fusion.quorum is {recipe.fusion.quorum}, more than the {len(voters)} members"

@@ -11,10 +11,10 @@ from exporter.detectors.rows import DetectorRow
 from exporter.fusing.pareto import Candidate, summary
 from exporter.fusing.quantising import Decision
 from exporter.reporting.diversity import Diversity
-from exporter.reporting.joint import Jointly
 from exporter.reporting.label_rows import LabelRow
 from exporter.scoring.metrics import BINS, Metrics
 from exporter.scoring.objective import MetricName, columns_of, wording
+from exporter.training.records import TrainingRecords
 from model_repo.wording import count
 
 
@@ -61,12 +61,12 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     quantised: dict[str, Decision] = {}
     """Members that were to be tried in 8 bits."""
     diversity: Diversity | None = None
-    joint: Jointly | None = None
-    """Members that were trained together."""
     pareto: tuple[Candidate, ...] = ()
     """Members, alone and together, by latency."""
     labels: tuple[LabelRow, ...] = ()
     """Of labels that do not exclude each other: each with its threshold and figures."""
+    training: TrainingRecords | None = None
+    """What each training took, and on whom."""
 
     def members(self) -> tuple[Row, ...]:
         """The members' rows."""
@@ -110,8 +110,6 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         """The manifest's `report`, as DESIGN and docs/FORMAT.md lay it out."""
         fused, best = self.row(self.published), self.row(self.best_single)
         more: dict[str, Any] = {} if self.diversity is None else {"diversity": self.diversity.summary()}
-        if self.joint is not None:
-            more["joint"] = self.joint.summary()
         if self.left_out:
             more["left_out"] = list(self.left_out)
         return {
@@ -166,8 +164,8 @@ def as_text(board: Leaderboard) -> str:
         f"int8: {name} {'accepted' if found.accepted else 'refused'}, it {found.reason}."
         for name, found in board.quantised.items()
     ]
-    if board.joint is not None:
-        lines.append(board.joint.sentence())
+    if board.training is not None:
+        lines.append(board.training.line())
     lines += _pareto_lines(board)
     if board.diversity is not None:
         lines += _diversity_lines(board, board.diversity)

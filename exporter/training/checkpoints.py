@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import time
 import zipfile
 from collections.abc import Mapping
@@ -59,11 +58,6 @@ class CheckpointFiles:
     def _files(self) -> list[Path]:
         """The oldest first."""
         return sorted(self._folder.glob(f"{self._name}-*.pt"), key=lambda path: int(path.stem.rpartition("-")[2]))
-
-
-def forget(folder: Path) -> None:
-    """Remove the snapshots of a job that is finished."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _loaded(path: Path) -> Snapshot | None:

@@ -27,7 +27,8 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     extras: tuple[ExtraGraph, ...] = ()
     figures: dict[str, float] = {}
     begun: tuple[Begun, ...] = ()
-    joint: tuple[str, ...] = ()
+    processor_seconds: float = 0.0
+    worker: str = ""
 
 
 class WorkFolder:
@@ -46,7 +47,7 @@ class WorkFolder:
                     found["onnx"].tobytes(), facts.kind, found["held"], found["outputs"], facts.parity, facts.seconds,
                     facts.heads, extras=facts.extras, figures=facts.figures,
                     parameters=found["parameters"].tobytes(), begun=facts.begun,
-                    joint=facts.joint,
+                    processor_seconds=facts.processor_seconds, worker=facts.worker,
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError):
             return None  # a half-written file of a killed export: train again
@@ -55,7 +56,7 @@ class WorkFolder:
         """Write a result; it appears whole or not at all. Raises ExportError when the folder cannot be written."""
         facts = _Facts(
             kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads, extras=made.extras,
-            figures=dict(made.figures), begun=made.begun, joint=made.joint,
+            figures=dict(made.figures), begun=made.begun, processor_seconds=made.processor_seconds, worker=made.worker,
         )  # fmt: skip
         buffer = io.BytesIO()
         np.savez(
@@ -74,6 +75,20 @@ class WorkFolder:
             partial.replace(target)
         except OSError as error:
             raise ExportError(f"work folder {self.folder}: {error.strerror}") from error
+
+    def note(self, digest: str, text: str) -> Path:
+        """Write down why a job gave nothing, for who looks for it; the file's path. Raises ExportError."""
+        target = self.folder / f"{digest}.error.txt"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ExportError(f"work folder {self.folder}: {error.strerror}") from error
+        return target
+
+    def forget(self, digest: str) -> None:
+        """Remove what was kept of a job while it ran; it is finished."""
+        shutil.rmtree(self.folder / digest, ignore_errors=True)
 
     def remove(self) -> None:
         """Delete the folder with everything in it."""

@@ -21,7 +21,7 @@ from exporter.gate.parity import Answer, Parity, check_parity
 from exporter.gate.sweep import Sweep
 from exporter.members.base import Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
 from exporter.optimisation.run import Run, training_in
-from exporter.optimisation.spec import Device, Mode, Parallel
+from exporter.optimisation.spec import Device, Mode, Optimisation, Parallel
 from exporter.optimisation.state import Begun
 from exporter.parameters.file import written
 from exporter.parameters.start import Start, seen_after
@@ -51,25 +51,28 @@ class Job:
     """How it is trained; members that no gradient trains are tasks to themselves in every mode."""
     start: Start | None = None
     """Weights that its networks begin with."""
-    partners: tuple[str, ...] = ()
-    """All members that it trains jointly with, itself too, in order; empty: it trains by itself."""
+
+    @property
+    def title(self) -> str:
+        """As errors name it: `member 'cnn' (fold 1)`."""
+        noun = "detector" if isinstance(self.spec, DetectorFamily) else "member"
+        return f"{noun} {self.member!r}" + ("" if self.fold == FINAL else f" (fold {self.fold})")
+
+    @property
+    def label(self) -> str:
+        """As progress names it, folds counted from 1: `cnn, fold 2`."""
+        return self.member if self.fold == FINAL else f"{self.member}, fold {self.fold + 1}"
 
     def digest(self, dataset: Dataset, split: Split) -> str:
-        """sha256 of everything that the result depends on: spec, rows, seed, device, versions of the libraries.
-
-        Of one that trains jointly but for what is its partners' own: see `exporter.training.joint.digests_of`.
-        """
+        """sha256 of everything that the result depends on: spec, rows, seed, device, versions of the libraries."""
         rows = hashlib.sha256(dataset.digest.encode())
         for part in (split.fit, split.fusion, split.test, split.golden, split.fold):
             rows.update(np.ascontiguousarray(part).tobytes())
-        start = None if self.start is None else [self.start.digest, self.start.root, self.start.trains]
         spec = self.spec
         if isinstance(spec, Family):  # 8-bit weights are made of what was trained: they change no training
             spec = msgspec.structs.replace(spec, quantize="never")
-        inputs = [
-            spec, self.fold, self.seed, self.device, self.technique, start, self.partners, rows.hexdigest(),
-            libraries(),
-        ]  # fmt: skip
+        start = None if self.start is None else [self.start.digest, self.start.root, self.start.trains]
+        inputs = [spec, self.fold, self.seed, self.device, self.technique, start, rows.hexdigest(), libraries()]
         return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
 
 
@@ -96,8 +99,9 @@ class Made:
     """Of each network that was trained for it, as a safetensors file (`exporter.parameters`); empty without any."""
     begun: tuple[Begun, ...] = ()
     """What the training of each began with."""
-    joint: tuple[str, ...] = ()
-    """The members that its network was trained jointly with, itself too; empty: by itself."""
+    processor_seconds: float = 0.0
+    """Of the worker that trained it; of a gang the first one's."""
+    worker: str = ""
 
     @property
     def output_name(self) -> str:
@@ -112,6 +116,11 @@ class Made:
             name: replace(self, outputs=np.ascontiguousarray(self.outputs[:, place]), output=head, heads=())
             for place, (name, head) in enumerate(zip(names_of(member, len(self.heads)), self.heads, strict=True))
         }
+
+
+def by_gradient(spec: Family | DetectorFamily) -> bool:
+    """Whether networks are trained for it, which several workers can do together."""
+    return isinstance(getattr(spec, "training", None), Optimisation)
 
 
 def libraries() -> dict[str, str]:
@@ -130,13 +139,11 @@ def run_job(job: Job, dataset: Dataset, split: Split, run: Run | None = None) ->
     try:
         return _run(job, dataset, split, run or Run())
     except (TrainingError, ConversionError, ParityError, ParametersError) as error:
-        fold = "" if job.fold == FINAL else f" (fold {job.fold})"
-        noun = "detector" if isinstance(job.spec, DetectorFamily) else "member"
-        raise type(error)(f"{noun} {job.member!r}{fold}: {error}") from error
+        raise type(error)(f"{job.title}: {error}") from error
 
 
 def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     fit, held = _rows(job, split)
     setting = Setting(
         dataset.tensors, dataset.ranges, dataset.columns, job.seed, job.device, dataset.context, dataset.task
@@ -165,6 +172,7 @@ def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
     return Made(
         data, trained.kind, rows.ids, outputs, parity, seconds, heads, extras=extras, figures=figures,
         parameters=_parameters(job, dataset, fit, run), begun=tuple(run.begun),
+        processor_seconds=time.process_time() - processor,
     )  # fmt: skip
 
 
@@ -205,6 +213,11 @@ def _answers(trained: Trained | Group) -> list[Answer]:
         return lambda inputs: np.ascontiguousarray(trained.predict_each(inputs)[:, place])
 
     return [head(place) for place in range(len(trained.outputs))]
+
+
+def rows_of(job: Job, split: Split) -> int:
+    """How many it is trained on."""
+    return len(_rows(job, split)[0])
 
 
 def _rows(job: Job, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

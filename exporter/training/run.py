@@ -1,24 +1,41 @@
-"""Training all members of a recipe: jobs, what an earlier run left, and progress."""
+"""Training all members of a recipe: jobs, what an earlier run left, who failed, and progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
 from exporter.detectors import DetectorFamily
-from exporter.gate.inference import cores
+from exporter.errors import MembersFailed
 from exporter.members.base import Family
-from exporter.optimisation.spec import Device, Mode, Parallel, by_gradient
+from exporter.optimisation.spec import Device, Mode, Parallel
 from exporter.recipe.recipe import Recipe
 from exporter.seeds import member_seed
+from exporter.training.engines.choice import check_gangs
+from exporter.training.engines.engine import Engine, Event, Failed, Given, Task
+from exporter.training.engines.queue import longest_first, seconds_of
 from exporter.training.finished_jobs import WorkFolder
-from exporter.training.jobs import FINAL, Job, Made
-from exporter.training.joint import digests_of, whole_groups
+from exporter.training.jobs import FINAL, Job, Made, by_gradient, rows_of
+from exporter.training.records import TrainingRecord, TrainingRecords
 
 Report = Callable[[str, int, int], None]
 """Told of each step: what is done, how many are done, how many there are."""
+Watch = Callable[[Event], None]
+"""Told of each event of a training."""
+
+
+@dataclass(frozen=True)
+class AllMade:
+    """Every training of a recipe. A job that makes several members is there once for each, under its name."""
+
+    results: dict[Job, Made]
+    reused: int
+    """Trainings that were taken over."""
+    records: TrainingRecords
 
 
 def jobs_of(recipe: Recipe, device: Device) -> list[Job]:
@@ -28,17 +45,13 @@ def jobs_of(recipe: Recipe, device: Device) -> list[Job]:
     ]
     detectors = [(name, spec, FINAL) for name, spec in recipe.detectors.items()]
     return [
-        Job(
-            name, spec, fold, member_seed(recipe.seed, name, fold), device, _technique(recipe, name, spec),
-            partners=recipe.together if name in recipe.together else (),
-        )
+        Job(name, spec, fold, member_seed(recipe.seed, name, fold), device, _technique(recipe, spec))
         for name, spec, fold in (*members, *detectors)
-    ]  # fmt: skip
+    ]
 
 
-def _technique(recipe: Recipe, name: str, spec: Family | DetectorFamily) -> Mode:
-    alone = isinstance(recipe.training, Parallel) and name not in recipe.together
-    return Parallel() if alone or not by_gradient(spec) else recipe.training
+def _technique(recipe: Recipe, spec: Family | DetectorFamily) -> Mode:
+    return recipe.training if by_gradient(spec) else Parallel()
 
 
 def train_members(
@@ -47,38 +60,102 @@ def train_members(
     split: Split,
     work: WorkFolder,
     *,
+    engine: Engine,
     device: Device,
-    workers: int,
     resume: bool,
     report: Report,
-) -> tuple[dict[Job, Made], int]:
-    """Every member's result, and how many jobs were taken over from `work` (with `resume`, by digest).
+    watch: Watch,
+) -> AllMade:
+    """Every member's result; with `resume` those in `work` are taken over by digest.
 
-    Each result is saved as it comes, so an interruption costs what is running and no more. A job that makes several
-    members is there once for each of them, under its name.
+    Each result is saved as it comes, and each network's state now and then, so an interruption costs seconds. A member
+    that fails stops no other. Raises MembersFailed when all others are done.
     """
-    from exporter.training.process_pool import require_device, run_jobs
-
-    require_device(device)
+    started = time.perf_counter()
     jobs = jobs_of(recipe, device)
-    digests = digests_of(jobs, dataset, split)
-    found = {job: work.load(digests[job]) if resume else None for job in jobs}
-    results = whole_groups({job: made for job, made in found.items() if made is not None})
-    reused = len(results)
+    tasks = [Task((job,), job.digest(dataset, split), rows_of(job, split)) for job in jobs]
+    check_gangs(tasks)
+    ledger = _Ledger(tasks, work, report)
+    if resume:
+        ledger.take_over()
+    else:
+        for task in tasks:
+            work.forget(task.digest)
+    reused = len(ledger.results)
     report(f"{reused} of {len(jobs)} trainings taken over" if reused else "training", reused, len(jobs))
-    missing = [job for job in jobs if job not in results]
-    for job, made in run_jobs(missing, dataset, split, _workers(workers, device)):
-        work.save(digests[job], made)
-        results[job] = made
-        fold = "" if job.fold == FINAL else f", fold {job.fold + 1}"
-        report(f"{job.member}{fold}", len(results), len(jobs))
-    each = {
+    given = Given(dataset, split, work.folder, device)
+    with closing(engine.run(ledger.missing(), given, watch)) as outcomes:
+        for outcome in outcomes:
+            watch(outcome)
+            if isinstance(outcome, Failed):
+                ledger.failed(outcome)
+            else:
+                ledger.done(outcome.task, outcome.made, outcome.worker)
+    ledger.require_all()
+    records = TrainingRecords(
+        engine=engine.name, technique=recipe.training.mode, workers=engine.workers,
+        seconds=round(time.perf_counter() - started, 3), trainings=tuple(ledger.records.values()),
+    )  # fmt: skip
+    return AllMade(_by_member(ledger.results), reused, records)
+
+
+class _Ledger:
+    """What is done, what failed."""
+
+    def __init__(self, tasks: Sequence[Task], work: WorkFolder, report: Report) -> None:
+        self._tasks, self._work, self._report = tasks, work, report
+        self._jobs = sum(len(task.jobs) for task in tasks)
+        self.results: dict[Job, Made] = {}
+        self.records: dict[Job, TrainingRecord] = {}
+        self._failures: dict[Task, str] = {}
+        self._took: dict[Task, float] = {}
+
+    def take_over(self) -> None:
+        """What an earlier run has finished."""
+        for task in self._tasks:
+            found = self._work.load(task.digest)
+            if found is not None:
+                self._add(task, (found,), found.worker, taken_over=True)
+
+    def missing(self) -> list[Task]:
+        """The tasks that are left, the longest first."""
+        return longest_first([task for task in self._tasks if task.jobs[0] not in self.results], self._took)
+
+    def done(self, task: Task, made: Sequence[Made], worker: str) -> None:
+        """Save and count it. Raises ExportError when the work folder cannot be written."""
+        self._work.save(task.digest, replace(made[0], worker=worker))
+        self._work.forget(task.digest)
+        self._add(task, tuple(made), worker)
+        self._report(task.label, len(self.results), self._jobs)
+
+    def failed(self, outcome: Failed) -> None:
+        """Keep the reason for the end."""
+        reason = outcome.reason
+        if outcome.trace:
+            reason += f" (traceback: {self._work.note(outcome.task.digest, outcome.trace)})"
+        self._failures[outcome.task] = reason
+        self._report(f"{outcome.task.label} failed", len(self.results), self._jobs)
+
+    def require_all(self) -> None:
+        """Raises MembersFailed."""
+        if self._failures:
+            subject = (
+                f"{len(self._failures)} of {len(self._tasks)} trainings failed, the {len(self._took)} that finished "
+                f"are kept in {self._work.folder} for --resume"
+            )
+            raise MembersFailed(subject, list(self._failures.values()))
+
+    def _add(self, task: Task, made: tuple[Made, ...], worker: str, *, taken_over: bool = False) -> None:
+        self._took[task] = seconds_of(made)
+        for job, one in zip(task.jobs, made, strict=True):
+            self.results[job] = one
+            self.records[job] = TrainingRecord(
+                member=job.member, fold=None if job.fold == FINAL else job.fold, seconds=round(one.seconds, 3),
+                processor_seconds=round(one.processor_seconds, 3), worker=worker, taken_over=taken_over,
+            )  # fmt: skip
+
+
+def _by_member(results: Mapping[Job, Made]) -> dict[Job, Made]:
+    return {
         replace(job, member=name): one for job, made in results.items() for name, one in made.each(job.member).items()
     }
-    return each, reused
-
-
-def _workers(asked: int, device: Device) -> int:
-    if asked:
-        return asked
-    return 1 if device == "cuda" else cores()

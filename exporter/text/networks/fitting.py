@@ -24,10 +24,8 @@ def fit_texts(module: nn.Module, ids: Tensor, target: Tensor, training: TextTrai
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(target), generator=generator)[: training.most_rows or len(target)]
-    counts = token_counts(ids[chosen])
-
-    def epoch(drawing: torch.Generator) -> Iterator[Tensor]:
-        return (chosen[index] for index in batches(counts, training.batch_rows, drawing))
+    ids, target = ids[chosen], target[chosen]
+    counts = token_counts(ids)
 
     def prepare(index: Tensor, generator: torch.Generator) -> Batch:
         return dropped(trimmed(ids[index]), training.word_dropout, generator), target[index]
@@ -39,7 +37,7 @@ def fit_texts(module: nn.Module, ids: Tensor, target: Tensor, training: TextTrai
     problem = Problem(
         module=module,
         rows=len(target),
-        epoch=epoch,
+        epoch=lambda generator: batches(counts, training.batch_rows, generator),
         prepare=prepare,
         loss=lambda network, batch: nn.functional.cross_entropy(logits(network, batch), batch[1]),
         steps=training.epochs * len(list(batches(counts, training.batch_rows, generator))),

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import multiprocessing.spawn
-import os
-import pickle
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +20,6 @@ from exporter.members.base import NETWORK, Family, Setting, Training
 from exporter.seeds import member_seed
 from exporter.training.finished_jobs import WorkFolder
 from exporter.training.jobs import FINAL, Job, Made, run_job
-from exporter.training.process_pool import require_device, run_jobs
 from model_repo.format.manifest import Kind
 from tests import graphs
 from tests.exporter.samples import dataset
@@ -167,47 +160,3 @@ def test_a_work_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ExportError, match=r"work folder .*file/work: Not a directory"):
         WorkFolder(tmp_path / "file" / "work").save("c" * 64, made())
-
-
-def test_a_gpu_that_is_not_there_is_said_before_anything_starts() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(ExportError, match=r"--device cuda: torch .* sees no GPU"):
-        require_device("cuda")
-    require_device("cpu")
-
-
-def test_results_come_one_by_one_in_one_process(data: Dataset, parts: Split) -> None:
-    jobs = [job(Linear()), job(Linear(), fold=0), job(Linear(honest=False), fold=1)]
-    running: Iterator[tuple[Job, Made]] = run_jobs(jobs, data, parts, workers=1)
-    assert next(running)[0] is jobs[0]
-    assert next(running)[0] is jobs[1]
-    with pytest.raises(ParityError):
-        next(running)
-
-
-def test_a_training_process_that_dies_at_once_ends_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the size of the data: a pipe takes 64 KiB before its writer waits for a reader."""
-    rows = np.random.default_rng(1).normal(size=(6000, 20))
-    large = dataset(rows, np.arange(6000) % 2)
-    dies = [sys.executable, "-S", "-c", "raise SystemExit(1)"]
-    monkeypatch.setattr(multiprocessing.spawn, "get_command_line", lambda **_: dies)
-    parts = split(large.rows, SplitSpec(folds=2), 0, large.classes)
-    with pytest.raises(ExportError, match="a training process died"):
-        list(run_jobs([job(Linear(), fold) for fold in (FINAL, 0, 1)], large, parts, workers=2))
-
-
-def test_a_full_disk_is_one_line_before_anything_trains(
-    data: Dataset, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(pickle, "dump", _full)
-    with pytest.raises(ExportError, match=r"handed to training processes by .*: No space left on device"):
-        list(run_jobs([job(Linear()), job(Linear(), fold=0)], data, parts, workers=2))
-    assert not list(tmp_path.iterdir())
-
-
-def _full(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

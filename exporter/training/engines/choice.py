@@ -1,0 +1,55 @@
+"""The engine that a call asks for, and what recipes may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exporter.errors import ExportError
+from exporter.gate.inference import cores
+from exporter.optimisation.spec import Dataflow, Device, Mode, ParameterServer
+from exporter.recipe.options import Options
+from exporter.training.engines.engine import Engine, Task
+
+
+def engine_of(options: Options, technique: Mode) -> Engine:
+    """Not started yet. Raises ExportError where the call, the recipe and this machine do not go together."""
+    _require_device(options.device)
+    if options.address is not None and options.engine != "ray":
+        raise ExportError(
+            f"--address {options.address} is of a Ray cluster, got --engine {options.engine}: expected --engine ray"
+        )
+    if isinstance(technique, ParameterServer | Dataflow) and options.engine != "ray":
+        raise ExportError(
+            f"training.mode is {technique.mode!r}, whose workers are Ray's, got --engine {options.engine}: "
+            "expected --engine ray"
+        )
+    from exporter.training.engines.local import Local
+
+    return Local(_workers(options))
+
+
+def check_gangs(tasks: Sequence[Task]) -> None:
+    """Raise ExportError naming a task with more workers than rows."""
+    for task in tasks:
+        if task.ranks > task.rows:
+            raise ExportError(
+                f"training.workers is {task.ranks}, {task.title} has {task.rows} rows to train on, "
+                "expected a row for each worker"
+            )
+
+
+def _workers(options: Options) -> int:
+    if options.workers:
+        return options.workers
+    return 1 if options.device == "cuda" else cores()
+
+
+def _require_device(device: Device) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ExportError(
+            f"--device cuda: torch {torch.__version__} sees no GPU, expected one; --device cpu trains here"
+        )
