@@ -60,6 +60,18 @@ class Steps:
         if self.scaler is not None and state:
             self.scaler.load_state_dict(state)
 
+    def ready(self, module: nn.Module, most_gradient: float | None) -> bool:
+        """Whether gradients are there for a step that others take, cut to the norm; False where fp16 overflowed."""
+        if self.scaler is not None:
+            self.scaler.unscale_(self._optimiser)
+            self.scaler.update()
+            gradients = [entry.grad for entry in module.parameters() if entry.grad is not None]
+            if not all(bool(torch.isfinite(entry).all()) for entry in gradients):
+                return False
+        if most_gradient is not None:
+            nn.utils.clip_grad_norm_(module.parameters(), most_gradient)
+        return True
+
     def take(self, module: nn.Module, most_gradient: float | None) -> None:
         """One step along the gradients that are there, cut to the norm `most_gradient`."""
         if self.scaler is not None:

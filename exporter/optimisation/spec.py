@@ -125,8 +125,10 @@ class ParameterServer(_Together, frozen=True, kw_only=True, tag="parameter_serve
     """A gradient of weights that more than so many pushes have changed since is not taken; its worker pulls again."""
     scale_by_staleness: bool = True
     """A gradient that τ pushes have overtaken moves the weights by 1 / (1 + τ) of the rate."""
+    keep_every: Count = 50
+    """Pushes after which a server keeps its weights on the disk; one that dies goes on from there."""
     stall_s: Rate = 30.0
-    """A worker or a server that is silent for so long is given up."""
+    """A worker that is silent for so long, in seconds, is given up, and a server is started anew."""
 
 
 class Dataflow(_Together, frozen=True, kw_only=True, tag="dataflow"):

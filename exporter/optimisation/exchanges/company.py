@@ -48,7 +48,7 @@ class Company(Exchange):
     def agreed(self, loop: Loop, value: Tensor) -> Tensor:
         """The batch's loss by all workers' rows: what is not finite with one is not finite with any."""
         told = torch.zeros(1, device=self.gang.device)
-        if self._share:
+        if self._share:  # a loss of borrowed rows counts for nothing
             told += value * self._share
         self.gang.sum(told)
         return told[0]
@@ -58,6 +58,10 @@ class Company(Exchange):
         told = torch.tensor([number], device=self.gang.device)
         self.gang.least(told)
         return int(told)
+
+    def ends(self, wish: bool) -> bool:
+        """Where all wish to."""
+        return bool(self.least(int(wish)))
 
     def end(self, loop: Loop) -> None:
         """torch's generator is as it was, alike with all; what is trained next begins alike."""

@@ -14,6 +14,9 @@ from exporter.optimisation.loop import Loop
 from exporter.optimisation.problem import Batch
 from exporter.optimisation.spec import LocalSgd
 
+_FEWEST_ROWS = 2
+"""Of a worker's part of a batch."""
+
 
 class LocalSgdExchange(Company):
     """Every `period` batches all workers go to where the outer step leads from where they last met.
@@ -26,6 +29,8 @@ class LocalSgdExchange(Company):
         super().__init__(gang)
         self._technique = technique
         self._batches = 0
+        self._apart = False
+        """Whether steps were taken since all met."""
         self._drawing = torch.Generator()
         self._met: Tensor = torch.zeros(0)
         """Weights where all met last, float32 [parameters]."""
@@ -41,18 +46,23 @@ class LocalSgdExchange(Company):
         self._velocity = torch.zeros_like(self._met)
 
     def batches(self, loop: Loop) -> Iterator[Batch]:
-        """This worker's part of every batch, made by it alone; all meet after every `period` batches."""
+        """This worker's part of every batch, made by it alone; all meet after every `period` batches.
+
+        Where a part has fewer than two rows its worker takes others' of the batch, for batch normalisation has no
+        deviation of one: all take as many steps.
+        """
         problem = loop.problem
         for index in problem.epoch(problem.generator):
-            if len(own := self.part(index)):
-                yield problem.prepare(own, self._drawing)
+            own = self.part(index)
+            self._apart = True
+            yield problem.prepare(own if len(own) >= _FEWEST_ROWS else index[:_FEWEST_ROWS], self._drawing)
             self._batches += 1
             if self._batches % self._technique.period == 0:
                 self._meet(loop.problem.module)
 
     def end(self, loop: Loop) -> None:
         """All meet for the last time; buffers that are whole numbers become the first worker's."""
-        if self._batches % self._technique.period:
+        if self._apart:
             self._meet(loop.problem.module)
         self.gang.spread([entry for entry in loop.problem.module.buffers() if not entry.is_floating_point()])
         super().end(loop)
@@ -61,6 +71,7 @@ class LocalSgdExchange(Company):
         """Where all met last, how fast they went, and what this worker draws next."""
         return {
             "batches": self._batches,
+            "apart": self._apart,
             "drawing": self._drawing.get_state(),
             "met": self._met,
             "velocity": self._velocity,
@@ -68,7 +79,7 @@ class LocalSgdExchange(Company):
 
     def restore(self, state: Snapshot) -> None:
         """Go on from it."""
-        self._batches = state["batches"]
+        self._batches, self._apart = state["batches"], state["apart"]
         self._drawing.set_state(state["drawing"])
         device = self._met.device
         self._met, self._velocity = state["met"].to(device), state["velocity"].to(device)
@@ -80,6 +91,7 @@ class LocalSgdExchange(Company):
         self.gang.sum(mean)
         mean /= self.workers
         self.exchanged.synchronisations += 1
+        self._apart = False
         weights, statistics = mean[: len(self._met)], mean[len(self._met) :]
         gradient = self._met - weights
         self._velocity = self._technique.outer_momentum * self._velocity + gradient

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from exporter.optimisation.problem import Batch, Problem
-from exporter.optimisation.spec import Optimisation
+from exporter.optimisation.spec import Optimisation, Target
 
 ROWS = 40
 SIZES = (8, 7, 1, 5, 9, 3, 1, 6)
@@ -48,6 +48,7 @@ def problem(
     epochs: int = 3,
     noise: float = 0.1,
     spoil: Callable[[Tensor, int], Tensor] = lambda loss, _: loss,
+    stop_at: float | None = None,
 ) -> Problem:
     """Images with noise that is drawn batch by batch. `seen` gets the module before each step, with its gradients.
 
@@ -61,13 +62,19 @@ def problem(
         yield from torch.split(torch.randperm(ROWS, generator=generator), list(SIZES))
 
     def prepare(index: Tensor, generator: torch.Generator) -> Batch:
+        if not noise:
+            return images[index], target[index]
         drawn = torch.randn(images[index].shape, generator=generator).to(images.dtype)
         return images[index] + noise * drawn, target[index]
+
+    def logits(called: nn.Module, batch: Batch) -> Tensor:
+        found: Tensor = called(batch[0])
+        return found
 
     def loss(called: nn.Module, batch: Batch) -> Tensor:
         nonlocal steps
         steps += 1
-        return spoil(nn.functional.cross_entropy(called(batch[0]), batch[1]), steps)
+        return spoil(nn.functional.cross_entropy(logits(called, batch), batch[1]), steps)
 
     def optimiser(trained: nn.Module) -> torch.optim.Optimizer:
         found = torch.optim.AdamW(trained.parameters(), 0.01)
@@ -76,7 +83,8 @@ def problem(
 
     return Problem(
         module=module, rows=ROWS, epoch=epoch, prepare=prepare, loss=loss, steps=epochs * len(SIZES),
-        spec=Optimisation(epochs=epochs, learning_rate=0.01), generator=torch.Generator().manual_seed(1),
+        spec=Optimisation(epochs=epochs, learning_rate=0.01, stop_at=Target(accuracy=stop_at) if stop_at else None),
+        logits=logits, plain=lambda index: (images[index], target[index]), generator=torch.Generator().manual_seed(1),
         optimiser=optimiser,
     )  # fmt: skip
 

@@ -38,7 +38,12 @@ class Kept(dict[int, Snapshot]):
 
 
 def trained(
-    technique: DataParallel | LocalSgd, *, double: bool = False, dropout: float = 0.0, kept: Kept | None = None
+    technique: DataParallel | LocalSgd,
+    *,
+    double: bool = False,
+    dropout: float = 0.0,
+    kept: Kept | None = None,
+    **asked: Any,
 ) -> dict[str, Any]:
     """Gradients before each step, weights, losses and what was exchanged."""
     module = network(dropout)
@@ -57,7 +62,7 @@ def trained(
         exchange, observe=lambda done: losses.append(done.loss), checkpoints=lambda _: Kept() if kept is None else kept
     )
     with seeded(0), training_in(run):
-        optimise(problem(module, seen))
+        optimise(problem(module, seen, **asked))
         after = float(torch.rand(()))
     return {
         "gradients": torch.stack(gradients),
@@ -89,6 +94,8 @@ def training() -> dict[str, Any]:
         "period 5": trained(LocalSgd(period=5)),
         "diloco": trained(LocalSgd(period=5, outer_rate=0.7, outer_momentum=0.9)),
         "seldom": trained(LocalSgd(period=1000)),
+        "until a figure": trained(DataParallel(), epochs=40, stop_at=0.5),
+        "until a figure, apart": trained(LocalSgd(period=5), epochs=40, stop_at=0.5),
         "data_parallel in two goes": continued(DataParallel()),
         "local_sgd in two goes": continued(LocalSgd(period=5, outer_rate=0.7, outer_momentum=0.9)),
     }
@@ -107,8 +114,8 @@ def spoilt(happens: Callable[[Tensor, int], Tensor], technique: DataParallel | L
 
 
 def not_finite(loss: Tensor, step: int) -> Tensor:
-    """From its sixth batch on, which is the last of an epoch where it takes no empty parts."""
-    return loss * torch.nan if step >= 6 else loss
+    """In the last batch of the first epoch, and from there on."""
+    return loss * torch.nan if step >= 8 else loss
 
 
 def dying(loss: Tensor, step: int) -> Tensor:

@@ -60,7 +60,7 @@ def test_gradients_and_weights_of_two_processes_equal_those_of_one(two: Ranks, n
             assert torch.allclose(found["state"][key], entry, rtol=0, atol=1e-5), key
 
 
-@pytest.mark.parametrize("name", ["data_parallel", "with dropout", "period 1", "period 5", "diloco", "seldom"])
+@pytest.mark.parametrize("name", ["with dropout", "data_parallel", "period 1", "period 5", "diloco", "seldom"])
 def test_all_workers_end_with_the_same_network(two: Ranks, name: str) -> None:
     first, second = (rank[name] for rank in two)
     for key, entry in first["state"].items():
@@ -77,6 +77,14 @@ def test_training_goes_on_from_the_last_epoch_that_all_kept(two: Ranks, name: st
         assert continued["losses"] == whole["losses"][1:]
         for key, entry in whole["state"].items():
             assert torch.equal(entry, continued["state"][key]), key
+
+
+@pytest.mark.parametrize("name", ["until a figure", "until a figure, apart"])
+def test_all_workers_end_where_all_have_reached_a_figure(two: Ranks, name: str) -> None:
+    first, second = (rank[name] for rank in two)
+    assert first["losses"] == second["losses"]
+    assert 0 < len(first["losses"]) < 20
+    assert torch.equal(first["state"]["5.weight"], second["state"]["5.weight"])
 
 
 def test_workers_draw_dropout_apart(two: Ranks) -> None:
