@@ -135,6 +135,7 @@ class ParameterServerExchange(Exchange):
     def ends(self, wish: bool) -> bool:
         """Where one wishes to; the others find nothing left to do."""
         if wish:
+            self._servers.each("close", [(self._network,)] * self._servers.count)
             self._table.close(self._network)
         return wish
 

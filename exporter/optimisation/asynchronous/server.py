@@ -64,6 +64,7 @@ class ParameterServer:
         self._lock = threading.Lock()
         self._opened: dict[int, Opened] = {}
         self._shards: dict[int, Shard] = {}
+        self._closed: set[int] = set()
         self._figures = Figures()
         self._restore()
         started(place, self._life, self.applied())
@@ -87,11 +88,19 @@ class ParameterServer:
         """What became of a gradient, the weights [n] and version after it, and the life that this was in."""
         with self._lock:
             shard = self._shards[network]
+            if network in self._closed:
+                return Pushed("known", 0), shard.weights(), shard.version, self._life
             found = shard.push(batch, gradient, absent, base)
             self._count(found)
             if found.verdict == "taken" and shard.version % self._keeping.every == 0:
                 self._keep(network)
             return found, shard.weights(), shard.version, self._life
+
+    def close(self, network: int) -> None:
+        """The network's weights stay as they are: all workers that end are to have the same."""
+        with self._lock:
+            self._closed.add(network)
+            self._keep(network)
 
     def applied(self) -> Mapping[int, Sequence[Batch]]:
         """The batches that are in the weights, by network."""
@@ -123,11 +132,18 @@ class ParameterServer:
         target = self._folder / f"{self._place}-{network}.pickle"
         partial = target.with_suffix(f".{os.getpid()}.part")
         self._folder.mkdir(parents=True, exist_ok=True)
-        kept: dict[str, Any] = {"opened": self._opened[network], "state": self._shards[network].state()}
+        kept: dict[str, Any] = {
+            "opened": self._opened[network],
+            "state": self._shards[network].state(),
+            "closed": network in self._closed,
+        }
         partial.write_bytes(pickle.dumps(kept, pickle.HIGHEST_PROTOCOL))
         partial.replace(target)
 
     def _restore(self) -> None:
         for path in sorted(self._folder.glob(f"{self._place}-*.pickle")):
             kept = pickle.loads(path.read_bytes())  # noqa: S301 - a server of this job wrote it, into its own folder
-            self._add(int(path.stem.partition("-")[2]), kept["opened"]).restore(kept["state"])
+            network = int(path.stem.partition("-")[2])
+            self._add(network, kept["opened"]).restore(kept["state"])
+            if kept["closed"]:
+                self._closed.add(network)
