@@ -116,9 +116,7 @@ class LocalSgd(_Together, frozen=True, kw_only=True, tag="local_sgd"):
     """Nesterov's, of the outer steps."""
 
 
-class ParameterServer(_Together, frozen=True, kw_only=True, tag="parameter_server"):
-    """Workers pull weights from servers and push gradients to them, each at its own pace."""
-
+class _Asynchronous(_Together, frozen=True, kw_only=True, tag="asynchronous"):
     servers: Count = 1
     """Shards that the weights are kept in."""
     staleness: Annotated[int, Meta(ge=0)] = 4
@@ -128,12 +126,21 @@ class ParameterServer(_Together, frozen=True, kw_only=True, tag="parameter_serve
     keep_every: Count = 50
     """Pushes after which a server keeps its weights on the disk; one that dies goes on from there."""
     stall_s: Rate = 30.0
-    """A worker that is silent for so long, in seconds, is given up, and a server is started anew."""
+    """A worker that is silent for so long, in seconds, loses its batch to another, and a server is started anew."""
 
 
-class Dataflow(_Together, frozen=True, kw_only=True, tag="dataflow"):
-    """Producers make batches and put them in a queue of bounded length; trainers take them, each at its own pace."""
+class ParameterServer(_Asynchronous, frozen=True, kw_only=True, tag="parameter_server"):
+    """Workers pull weights from servers and push gradients to them, each at its own pace."""
 
+
+class Dataflow(_Asynchronous, frozen=True, kw_only=True, tag="dataflow"):
+    """Producers make batches and put them in a queue of bounded length; trainers take them, each at its own pace.
+
+    Several trainers go together by servers of weights; one keeps its weights to itself.
+    """
+
+    workers: Annotated[int, Meta(ge=1, le=1024)] = 1
+    """Trainers."""
     producers: Count = 1
     queue_batches: Count = 16
     """Batches that are made and not yet taken; producers wait beyond."""

@@ -18,8 +18,10 @@ class LeaseTable:
         self.changed = threading.Condition()
         self.leases: dict[int, Leases] = defaultdict(lambda: Leases(stall_s))
         """By the number of the network."""
-        self._closed: set[int] = set()
-        self._gone: set[str] = set()
+        self.closed: set[int] = set()
+        """Networks whose training has ended."""
+        self.gone: set[str] = set()
+        """Holders that died; they get nothing more."""
         self._told: list[EpochDone] = []
         self._epochs: set[tuple[int, int]] = set()
         self._lives: dict[int, int] = {}
@@ -42,7 +44,7 @@ class LeaseTable:
         with self.changed:
             while True:
                 leases, now = self.leases[network], time.monotonic()
-                if network in self._closed or holder in self._gone:
+                if network in self.closed or holder in self.gone:
                     return None
                 found = leases.take(holder, now, epoch)
                 if found is not None or not last or not leases.left():
@@ -68,12 +70,12 @@ class LeaseTable:
     def left(self, network: int) -> int:
         """How many of the batches that were opened are not done; 0 where the network is closed."""
         with self.changed:
-            return 0 if network in self._closed else self.leases[network].left()
+            return 0 if network in self.closed else self.leases[network].left()
 
     def release(self, holder: str) -> int:
         """The holder is gone: what it had is free, and it gets no more. How many batches it had."""
         with self.changed:
-            self._gone.add(holder)
+            self.gone.add(holder)
             freed = sum(leases.release(holder) for leases in self.leases.values())
             self.changed.notify_all()
             return freed
@@ -91,7 +93,7 @@ class LeaseTable:
     def close(self, network: int) -> None:
         """Training of the network ends here, whatever is left."""
         with self.changed:
-            self._closed.add(network)
+            self.closed.add(network)
             self.changed.notify_all()
 
     def tell(self, done: EpochDone) -> None:

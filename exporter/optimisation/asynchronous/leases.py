@@ -41,7 +41,7 @@ class Leases:
 
     def take(self, holder: str, now: float, last: int | None = None) -> Batch | None:
         """The earliest batch, of no epoch after `last`, that is free or held for too long; None where there is none."""
-        self._expire(now)
+        self.expire(now)
         if not self._free or (last is not None and self._free[0][0] > last):
             return None
         batch = heapq.heappop(self._free)
@@ -49,7 +49,8 @@ class Leases:
         return batch
 
     def give(self, batch: Batch, holder: str, until: float | None) -> None:
-        """The batch is another's from now on."""
+        """The batch is another's from now on, also where it was free."""
+        self._no_longer_free(batch)
         self._held[batch] = Lease(holder, until)
 
     def holder(self, batch: Batch) -> str | None:
@@ -57,20 +58,16 @@ class Leases:
         lease = self._held.get(batch)
         return None if lease is None else lease.holder
 
-    def renew(self, holder: str, now: float) -> None:
-        """The holder was heard of."""
-        for lease in self._held.values():
-            if lease.holder == holder and lease.until is not None:
-                lease.until = now + self._stall_s
+    def held(self, holders: Set[str], last: int) -> int:
+        """How many batches, of no epoch after `last`, these have."""
+        return sum(epoch <= last and lease.holder in holders for (epoch, _), lease in self._held.items())
 
     def finish(self, batch: Batch) -> bool:
         """The batch is done; False where it was already."""
         new = batch not in self._done
         self._done.add(batch)
         self._held.pop(batch, None)
-        if new and batch in self._free:
-            self._free.remove(batch)
-            heapq.heapify(self._free)
+        self._no_longer_free(batch)
         return new
 
     def free(self, batch: Batch) -> None:
@@ -109,10 +106,17 @@ class Leases:
         """When the first of the held batches is given up."""
         return min((lease.until for lease in self._held.values() if lease.until is not None), default=None)
 
-    def _expire(self, now: float) -> None:
+    def expire(self, now: float) -> int:
+        """Batches that are held for too long are free again; how many."""
         late = [batch for batch, lease in self._held.items() if lease.until is not None and lease.until <= now]
         for batch in late:
             self._free_again(batch)
+        return len(late)
+
+    def _no_longer_free(self, batch: Batch) -> None:
+        if batch in self._free:
+            self._free.remove(batch)
+            heapq.heapify(self._free)
 
     def _free_again(self, batch: Batch) -> None:
         del self._held[batch]

@@ -60,17 +60,16 @@ class ParameterServerExchange(Exchange):
         self.refused = 0
         """Gradients that were too stale."""
         self._table, self._servers = table, servers
-        self._name = f"worker {rank + 1}"
+        self.name = f"worker {rank + 1}"
         self._network = -1
         self._base: list[int] = []
         """The version of each shard that the weights here are."""
         self._lease: Leased = (0, 0)
         self._taken = False
-        self._drawing = torch.Generator()
         self._before: Tensor | None = None
 
     def begin(self, loop: Loop) -> None:
-        """The weights of whoever came first, dropout and distortion drawn apart. Raises TrainingError."""
+        """The weights of whoever came first, dropout drawn apart. Raises TrainingError."""
         problem = loop.problem
         if self.workers > problem.rows:
             raise TrainingError(f"{self.workers} workers for {problem.rows} rows, expected a row for each")
@@ -78,7 +77,6 @@ class ParameterServerExchange(Exchange):
         self._before = torch.random.get_rng_state()
         if self.rank:
             torch.manual_seed(torch.initial_seed() + _APART * self.rank)
-        self._drawing.manual_seed(problem.generator.initial_seed() + 1 + self.rank)
         self._orders = Orders(problem)
         self._layout = Layout(loop, self._servers.count)
         opened = zip(self._layout.weights(), self._layout.pieces(), strict=True)
@@ -94,10 +92,9 @@ class ParameterServerExchange(Exchange):
         self._table.open(self._network, loop.epoch, self._orders.epoch_begins(loop.epoch))
         last = loop.epoch == loop.problem.spec.epochs - 1
         while True:
-            lease = self._table.take(self._network, self._name, loop.epoch, last=last)
-            if lease is not None:
-                self._lease, self._taken = lease, False
-                batch = loop.problem.prepare(self._orders.rows(lease), self._drawing)
+            found = self._next(loop.epoch, last=last)
+            if found is not None:
+                (self._lease, batch), self._taken = found, False
                 while not self._taken:
                     yield batch
                 continue
@@ -106,6 +103,10 @@ class ParameterServerExchange(Exchange):
                 if self._table.left(self._network):  # a server died while the weights were fetched
                     continue
             return
+
+    def _next(self, epoch: int, *, last: bool) -> tuple[Leased, Batch] | None:
+        lease = self._table.take(self._network, self.name, epoch, last=last)
+        return None if lease is None else (lease, self._orders.made(lease))
 
     def share(self, value: Tensor) -> Tensor:
         """The whole loss. Raises TrainingError where it is not finite: such a gradient is never pushed."""

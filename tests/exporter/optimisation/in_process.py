@@ -5,35 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from exporter.optimisation.asynchronous.lease_table import LeaseTable
+from exporter.optimisation.asynchronous.local_servers import LocalServers
 from exporter.optimisation.asynchronous.pushing import ParameterServerExchange
-from exporter.optimisation.asynchronous.server import Keeping, ParameterServer
+from exporter.optimisation.asynchronous.server import Keeping
 from exporter.optimisation.problem import Problem
 from exporter.optimisation.run import Run, optimise, training_in
+from exporter.optimisation.spec import Dataflow
 from exporter.optimisation.spec import ParameterServer as Technique
 
 
-class LocalServers:
-    """Called one after another. `restart` is a server that died and is started anew."""
-
-    def __init__(self, technique: Technique, folder: Path, table: LeaseTable) -> None:
-        self.count = technique.servers
-        self._folder, self._table = folder, table
-        self._keeping = Keeping(technique.staleness, technique.scale_by_staleness, technique.keep_every)
-        self.all = [self._server(place) for place in range(self.count)]
-
-    def _server(self, place: int) -> ParameterServer:
-        return ParameterServer(place, self._folder, self._keeping, self._table.started)
-
-    def restart(self, place: int) -> None:
-        """What it had not kept is forgotten."""
-        self.all[place] = self._server(place)
-
-    def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """As in the protocol."""
-        return [getattr(server, method)(*given) for server, given in zip(self.all, arguments, strict=True)]
+def local_servers(technique: Technique | Dataflow, folder: Path, table: LeaseTable) -> LocalServers:
+    """As the technique says."""
+    keeping = Keeping(technique.staleness, technique.scale_by_staleness, technique.keep_every)
+    return LocalServers(technique.servers, folder, keeping, table.started)
 
 
 def trained_by_threads(
@@ -44,7 +30,7 @@ def trained_by_threads(
 ) -> tuple[LeaseTable, LocalServers, list[ParameterServerExchange]]:
     """Each problem is a worker's own view of the same one."""
     table = LeaseTable(technique.stall_s)
-    servers = LocalServers(technique, folder, table)
+    servers = local_servers(technique, folder, table)
     exchanges = [ParameterServerExchange(rank, len(problems), table, servers) for rank in range(len(problems))]
     failed: list[BaseException] = []
 

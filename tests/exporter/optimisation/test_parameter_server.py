@@ -14,11 +14,13 @@ from exporter.errors import TrainingError
 from exporter.optimisation.asynchronous.layout import Layout
 from exporter.optimisation.asynchronous.lease_table import LeaseTable
 from exporter.optimisation.asynchronous.leases import Leases
+from exporter.optimisation.asynchronous.local_servers import LocalServers
+from exporter.optimisation.asynchronous.pushing import ParameterServerExchange
 from exporter.optimisation.asynchronous.shard import Shard
 from exporter.optimisation.loop import Exchange, Loop
 from exporter.optimisation.run import optimise
 from exporter.optimisation.spec import ParameterServer
-from tests.exporter.optimisation.in_process import LocalServers, trained_by_threads
+from tests.exporter.optimisation.in_process import local_servers, trained_by_threads
 from tests.exporter.optimisation.problems import SIZES, accuracy, network, problem
 
 STEPS = 3 * len(SIZES)
@@ -205,8 +207,7 @@ def test_a_loss_that_is_not_finite_never_reaches_a_server(tmp_path: Path) -> Non
 
 
 def test_more_workers_than_rows_are_refused(tmp_path: Path) -> None:
-    servers = LocalServers(ParameterServer(), tmp_path, LeaseTable(1))
-    from exporter.optimisation.asynchronous.pushing import ParameterServerExchange
+    servers = local_servers(ParameterServer(), tmp_path, LeaseTable(1))
 
     exchange = ParameterServerExchange(0, 41, LeaseTable(1), servers)
     with pytest.raises(TrainingError, match=r"^41 workers for 40 rows, expected a row for each$"):
