@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": ("server.__main__", "serve the ensembles of a model repository"),
     "export": ("exporter.cli.export", "train the members of a recipe, fuse, convert, check and publish them"),
     "refit": ("exporter.cli.refit", "add, drop or reweight members of a published ensemble without training"),
+    "aggregate": ("exporter.cli.aggregate", "average the parameters of members of one lineage to one member"),
     "publish": ("exporter.cli.publish", "publish your own ONNX files as an ensemble"),
     "inspect": ("exporter.cli.inspect", "say what ONNX files take and give and what publish would make of them"),
     "repo": ("model_repo.cli.repo", "list, verify, promote, roll back and prune published versions"),

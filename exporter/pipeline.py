@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter import bundle as bundles
+from exporter.aggregating.in_recipe import mix_members
+from exporter.assembling.beginnings import beginnings_of
 from exporter.assembling.detector_panel import DetectorPanel
 from exporter.assembling.evaluation import Panel
 from exporter.assembling.extras import extra_answers, extra_parts, with_figures
@@ -33,7 +35,9 @@ from exporter.gate.inference import Graph
 from exporter.recipe.options import Options
 from exporter.recipe.recipe import Recipe
 from exporter.recipe.sources import Cleaning, Dataset, Split, clean, split
+from exporter.reporting.beginnings import Beginning
 from exporter.reporting.leaderboard import Leaderboard
+from exporter.reporting.mixtures import Mixture
 from exporter.reporting.report import report_files, write_report
 from exporter.threads import blas_on_one_thread
 from exporter.training.engines.choice import engine_of
@@ -77,7 +81,10 @@ class Trained:
     quantised: Mapping[str, Decision]
     """What was decided on members that were to be tried in 8 bits."""
     records: TrainingRecords
-
+    mixtures: tuple[Mixture, ...] = ()
+    """How the members were made that are means of others."""
+    beginnings: tuple[Beginning, ...] = ()
+    """What members began with, where they did not begin by themselves."""
     bases: Mapping[str, Made] = field(default_factory=dict)
     """Members that are trained and not published: others begin with them."""
 
@@ -149,6 +156,8 @@ def _fused(
         detectors=trained.detectors.rows(test.inputs, recipe.seed) if recipe.detectors else (),
         quantised=dict(trained.quantised),
         training=trained.records,
+        mixtures=trained.mixtures,
+        beginnings=trained.beginnings,
     )
     if board.missed and recipe.acceptance.enforce:
         raise AcceptanceError(f"{recipe.name} is not published", board.missed)
@@ -180,9 +189,17 @@ def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report, w
         raise DataError(f"the data is for a {dataset.task}, the recipe's task is {recipe.task}")
     parts = split(dataset.rows, recipe.split, recipe.seed, dataset.classes)
     dataset = recipe.data.prepare(dataset, parts, recipe.seed)
+    mixtures: list[Mixture] = []
+
+    def aggregates(trained: Mapping[Job, Made]) -> Sequence[Job]:
+        mixed = mix_members(recipe, trained, dataset, parts)
+        mixtures.extend(mixed.mixtures)
+        return mixed.jobs
+
     made = train_members(
         recipe, dataset, parts, work,
-        engine=engine, device=options.device, resume=options.resume, report=report, watch=watch,
+        engine=engine, device=options.device, repository=options.repository, resume=options.resume, report=report,
+        watch=watch, further=aggregates,
     )  # fmt: skip
     with blas_on_one_thread():
         results, decisions = quantised(made.results, recipe.voters, dataset, recipe.objective)
@@ -190,7 +207,12 @@ def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report, w
     ordered = {name: finals[name] for name in recipe.voters}
     families = {name: spec.family for name, spec in recipe.detectors.items()}
     detectors = DetectorPanel.of(families, {name: finals[name] for name in families}, recipe.ood_alpha)
-    return Trained(dataset, cleaning, parts, results, ordered, detectors, decisions, made.records), made.reused
+    trained = Trained(
+        dataset, cleaning, parts, results, ordered, detectors, decisions, made.records,
+        bases={name: finals[name] for name, spec in recipe.members.items() if not spec.publish and name in finals},
+        mixtures=tuple(mixtures), beginnings=beginnings_of(results, recipe.split.folds),
+    )  # fmt: skip
+    return trained, made.reused
 
 
 def _panel(finals: Mapping[str, Made]) -> Panel:

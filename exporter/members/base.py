@@ -159,6 +159,9 @@ class Family(Spec, frozen=True, kw_only=True, tag_field="family"):
     """8-bit weights: `auto` takes them where they are faster on the machine that exports and cost next to nothing,
     `int8` in any case. See docs/recipes.md."""
 
+    publish: bool = True
+    """False: it is trained for others to begin with (`init_from`), and is no member of the ensemble."""
+
     @property
     def family(self) -> str:
         """The word in recipes, lists and manifests: `cnn`."""

@@ -15,8 +15,9 @@ from exporter.errors import RecipeError
 from exporter.members.base import Family, names_of
 from exporter.optimisation.spec import Mode, Parallel, Spec
 from exporter.recipe.families import FAMILIES
+from exporter.recipe.lineage import Aggregate, lineage_problems
 from exporter.recipe.rule_names import REGRESSION_RULES, RuleName
-from exporter.recipe.sources import SOURCES, Source, SplitSpec
+from exporter.recipe.sources import SOURCES, Domain, Source, SplitSpec
 from exporter.scoring.objective import DEFAULT_METRIC, METRICS_OF, MetricName, Objective
 from model_repo.expectation import explained
 from model_repo.format.manifest import Batching, Name, Task
@@ -96,6 +97,8 @@ class Head(Spec, frozen=True, kw_only=True):
     split: SplitSpec = SplitSpec()
     training: Mode = Parallel()
     fusion: FusionSpec = FusionSpec()
+    aggregates: dict[Name, Aggregate] = msgspec.field(default_factory=dict)
+    """Members that are averaged from others' parameters."""
     acceptance: Acceptance = Acceptance()
     batching: Batching = Batching()
     keep_parameters: Literal["auto", "version", "report", "none"] = "auto"
@@ -125,8 +128,10 @@ class Recipe(Head, frozen=True, kw_only=True):
 
     @property
     def voters(self) -> dict[str, Family]:
-        """Every member by its own name: a table that makes several has each of them."""
-        return {one: spec for name, spec in self.members.items() for one in names_of(name, spec.heads)}
+        """Every published member by its own name: a table that makes several has each of them; aggregates come last."""
+        published = {name: spec for name, spec in self.members.items() if spec.publish}
+        made = {name: self.members[aggregate.members[0]] for name, aggregate in self.aggregates.items()}
+        return {one: spec for name, spec in published.items() for one in names_of(name, spec.heads)} | made
 
 
 def read_recipe(path: Path, preset: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Recipe:
@@ -223,6 +228,11 @@ def converted(tree: Mapping[str, Any], subject: str) -> Recipe:
     return Recipe(**fields, data=source, members=members, detectors=detectors)
 
 
+def member_of(domain: Domain, table: Mapping[str, Any], subject: str) -> Family:
+    """The member of a table that is not of a whole recipe. Raises RecipeError."""
+    return _part("the table", "family", table, FAMILIES[domain], subject)
+
+
 def _parts(where: str, tree: Mapping[str, Any], known: Mapping[str, type[Part]], subject: str) -> dict[str, Part]:
     """The tables of `members` or `detectors`, told apart by `family`."""
     tables = tree.get(where, {})
@@ -264,12 +274,18 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         return
     if not recipe.members:
         yield "members is empty, expected at least one"
+    alike = recipe.training.mode in ("parallel", "data_parallel")
+    if found := list(
+        lineage_problems(recipe.members, recipe.detectors, recipe.aggregates, alike, recipe.training.mode)
+    ):
+        yield from found
+        return
     voters = recipe.voters
     if recipe.fusion.quorum > len(voters) > 0:
         yield f"fusion.quorum is {recipe.fusion.quorum}, more than the {len(voters)} members"
     names = [name for table, spec in recipe.members.items() for name in names_of(table, spec.heads)]
-    if twice := repeated([*names, *recipe.detectors]):
-        yield f"members and detectors have {listed(twice)} more than once"
+    if twice := repeated([*names, *recipe.aggregates, *recipe.detectors]):
+        yield f"members, aggregates and detectors have {listed(twice)} more than once"
     if recipe.ood_alpha is not None and not recipe.detectors:
         yield f"ood_alpha is {recipe.ood_alpha:g}, but there is no detector"
     if strange := [rule for rule in recipe.rules if rule not in RULES[recipe.task]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ from exporter.foreign.objects.member import Brought, Said
 from exporter.fusing.ledger import Ledger
 from exporter.fusing.ledger_file import LedgerTest
 from exporter.gate.parity import Parity
-from exporter.recipe.recipe import converted
-from exporter.recipe.sources import clean, split
+from exporter.recipe.recipe import Recipe, converted
+from exporter.recipe.sources import Dataset, Split, clean, split
 from exporter.refitting.published import Published
 
 
@@ -26,6 +26,8 @@ class Newcomer:
 
     path: Path
     said: Said = field(default_factory=Said)
+    parameters: bytes = field(default=b"", repr=False)
+    """What the version is to keep of its training."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,19 @@ def rows_to_answer(published: Published, data: Path | None) -> Asked | None:
     if data is None:
         kept = published.rows()
         return None if kept is None else Asked(*kept)
+    _, dataset, parts = loaded_again(published, data)
+    found = []
+    for part in (parts.fusion, parts.test):
+        rows = dataset.rows.take(part).inputs
+        found.append({entry.name: rows[entry.name] for entry in dataset.inputs})
+    return Asked(*found)
+
+
+def loaded_again(published: Published, data: Path | None) -> tuple[Recipe, Dataset, Split]:
+    """The recipe that the version was exported from, its data and its split.
+
+    Raises DataError, and LedgerError where there is no recipe or the data is other than it was.
+    """
     provenance = published.manifest.provenance
     if "recipe" not in provenance:
         raise LedgerError(f"{published.where} was not exported from a recipe, so --data cannot be loaded by it")
@@ -52,12 +67,9 @@ def rows_to_answer(published: Published, data: Path | None) -> Asked | None:
     parts = split(dataset.rows, recipe.split, recipe.seed, dataset.classes)
     dataset = recipe.data.prepare(dataset, parts, recipe.seed)
     if dataset.digest != provenance.get("data", {}).get("sha256"):
-        raise LedgerError(f"--data {data}: is not what {published.where} was exported from: another digest")
-    found = []
-    for part in (parts.fusion, parts.test):
-        rows = dataset.rows.take(part).inputs
-        found.append({entry.name: rows[entry.name] for entry in dataset.inputs})
-    return Asked(*found)
+        given = "its data" if data is None else f"--data {data}"
+        raise LedgerError(f"{given}: is not what {published.where} was exported from: another digest")
+    return recipe, dataset, parts
 
 
 def welcomed(
@@ -77,7 +89,8 @@ def welcomed(
     found = {}
     for name, newcomer in newcomers.items():
         try:
-            found[name] = pass_gate(name, newcomer.path, newcomer.said, (), published.wiring(), dataset, rows)
+            member, parity = pass_gate(name, newcomer.path, newcomer.said, (), published.wiring(), dataset, rows)
+            found[name] = replace(member, part=replace(member.part, parameters=newcomer.parameters)), parity
         except BundleError as error:
             if "which column is which class" in str(error):
                 hint = f"its graph does not say which column is which class: --classes-of {name}=A,B,…"

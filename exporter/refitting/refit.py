@@ -56,6 +56,8 @@ class Wanted:
     data: Path | None = None
     ledger: Path | None = None
     accept_worse: bool = False
+    noted: Mapping[str, Any] = field(default_factory=dict)
+    """What else the new version's provenance says."""
 
 
 @dataclass(frozen=True)
@@ -227,4 +229,4 @@ def _provenance(
     }
     if (revision := commit()) is not None:
         change["commit"] = revision
-    return {**published.manifest.provenance, "refit": change}
+    return {**published.manifest.provenance, "refit": change, **wanted.noted}

@@ -10,8 +10,10 @@ import msgspec
 from exporter.detectors.rows import DetectorRow
 from exporter.fusing.pareto import Candidate, summary
 from exporter.fusing.quantising import Decision
+from exporter.reporting.beginnings import Beginning
 from exporter.reporting.diversity import Diversity
 from exporter.reporting.label_rows import LabelRow
+from exporter.reporting.mixtures import Mixture
 from exporter.scoring.metrics import BINS, Metrics
 from exporter.scoring.objective import MetricName, columns_of, wording
 from exporter.training.records import TrainingRecords
@@ -65,6 +67,10 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Members, alone and together, by latency."""
     labels: tuple[LabelRow, ...] = ()
     """Of labels that do not exclude each other: each with its threshold and figures."""
+    mixtures: tuple[Mixture, ...] = ()
+    """Members whose parameters are a mean of others'."""
+    beginnings: tuple[Beginning, ...] = ()
+    """Members that began with parameters of others."""
     training: TrainingRecords | None = None
     """What each training took, and on whom."""
 
@@ -166,6 +172,8 @@ def as_text(board: Leaderboard) -> str:
     ]
     if board.training is not None:
         lines.append(board.training.line())
+    lines += [f"{sentence}." for beginning in board.beginnings for sentence in beginning.sentences()]
+    lines += [f"{sentence}." for mixture in board.mixtures for sentence in mixture.sentences()]
     lines += _pareto_lines(board)
     if board.diversity is not None:
         lines += _diversity_lines(board, board.diversity)

@@ -145,9 +145,7 @@ def run_job(job: Job, dataset: Dataset, split: Split, run: Run | None = None) ->
 def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
     start, processor = time.perf_counter(), time.process_time()
     fit, held = _rows(job, split)
-    setting = Setting(
-        dataset.tensors, dataset.ranges, dataset.columns, job.seed, job.device, dataset.context, dataset.task
-    )
+    setting = setting_of(job, dataset)
     if job.start is not None:
         run.start, run.trains = job.start.networks(), job.start.trains
     with training_in(run):
@@ -174,6 +172,13 @@ def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
         parameters=_parameters(job, dataset, fit, run), begun=tuple(run.begun),
         processor_seconds=time.process_time() - processor,
     )  # fmt: skip
+
+
+def setting_of(job: Job, dataset: Dataset) -> Setting:
+    """What the job's member is trained for."""
+    return Setting(
+        dataset.tensors, dataset.ranges, dataset.columns, job.seed, job.device, dataset.context, dataset.task
+    )
 
 
 def _parameters(job: Job, dataset: Dataset, fit: NDArray[np.int64], run: Run) -> bytes:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
@@ -16,16 +17,25 @@ from exporter.optimisation.spec import Device, Mode, Parallel
 from exporter.recipe.recipe import Recipe
 from exporter.seeds import member_seed
 from exporter.training.engines.choice import check_gangs
-from exporter.training.engines.engine import Engine, Event, Failed, Given, Task
+from exporter.training.engines.engine import Engine, Event, Failed, Given, Outcome, Task
 from exporter.training.engines.queue import longest_first, seconds_of
 from exporter.training.finished_jobs import WorkFolder
 from exporter.training.jobs import FINAL, Job, Made, by_gradient, rows_of
 from exporter.training.records import TrainingRecord, TrainingRecords
+from exporter.training.starts import Starts
 
 Report = Callable[[str, int, int], None]
 """Told of each step: what is done, how many are done, how many there are."""
 Watch = Callable[[Event], None]
 """Told of each event of a training."""
+
+
+Further = Callable[[Mapping[Job, Made]], Sequence[Job]]
+"""All members' results → jobs that are made of them."""
+
+
+def _nothing_further(results: Mapping[Job, Made]) -> Sequence[Job]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -62,64 +72,85 @@ def train_members(
     *,
     engine: Engine,
     device: Device,
+    repository: Path,
     resume: bool,
     report: Report,
     watch: Watch,
+    further: Further = _nothing_further,
 ) -> AllMade:
     """Every member's result; with `resume` those in `work` are taken over by digest.
+
+    Whoever begins with another member's parameters (`init_from`; those of versions are in `repository`) is trained
+    after that one, and `further` jobs are asked for when all are there.
 
     Each result is saved as it comes, and each network's state now and then, so an interruption costs seconds. A member
     that fails stops no other. Raises MembersFailed when all others are done.
     """
     started = time.perf_counter()
+    starts = Starts(recipe, repository)
     jobs = jobs_of(recipe, device)
-    tasks = [Task((job,), job.digest(dataset, split), rows_of(job, split)) for job in jobs]
-    check_gangs(tasks)
-    ledger = _Ledger(tasks, work, report)
-    if resume:
-        ledger.take_over()
-    else:
-        for task in tasks:
-            work.forget(task.digest)
-    reused = len(ledger.results)
-    report(f"{reused} of {len(jobs)} trainings taken over" if reused else "training", reused, len(jobs))
+    check_gangs([Task((job,), "", rows_of(job, split)) for job in jobs])
+    ledger = _Ledger(work, report, len(jobs) + len(recipe.aggregates) * (1 + recipe.split.folds))
     given = Given(dataset, split, work.folder, device)
-    with closing(engine.run(ledger.missing(), given, watch)) as outcomes:
-        for outcome in outcomes:
-            watch(outcome)
-            if isinstance(outcome, Failed):
-                ledger.failed(outcome)
-            else:
-                ledger.done(outcome.task, outcome.made, outcome.worker)
+
+    def train(wave: Sequence[Job]) -> None:
+        tasks = [Task((job,), job.digest(dataset, split), rows_of(job, split)) for job in wave]
+        ledger.begin(tasks, resume=resume)
+        with closing(engine.run(ledger.missing(), given, watch)) as outcomes:
+            for outcome in outcomes:
+                watch(outcome)
+                ledger.enter(outcome)
+
+    for wave in starts.waves(jobs):
+        train([starts.begun(job, ledger.results, dataset, split) for job in wave if starts.ready(job, ledger.results)])
+    ledger.require_all()
+    train(further(ledger.results))
     ledger.require_all()
     records = TrainingRecords(
         engine=engine.name, technique=recipe.training.mode, workers=engine.workers,
         seconds=round(time.perf_counter() - started, 3), trainings=tuple(ledger.records.values()),
     )  # fmt: skip
-    return AllMade(_by_member(ledger.results), reused, records)
+    return AllMade(_by_member(ledger.results), ledger.reused, records)
 
 
 class _Ledger:
     """What is done, what failed."""
 
-    def __init__(self, tasks: Sequence[Task], work: WorkFolder, report: Report) -> None:
-        self._tasks, self._work, self._report = tasks, work, report
-        self._jobs = sum(len(task.jobs) for task in tasks)
+    def __init__(self, work: WorkFolder, report: Report, jobs: int) -> None:
+        """`jobs`: how many there will be."""
+        self._work, self._report, self._jobs = work, report, jobs
+        self._tasks: list[Task] = []
+        self.reused = 0
         self.results: dict[Job, Made] = {}
         self.records: dict[Job, TrainingRecord] = {}
         self._failures: dict[Task, str] = {}
         self._took: dict[Task, float] = {}
 
-    def take_over(self) -> None:
-        """What an earlier run has finished."""
-        for task in self._tasks:
-            found = self._work.load(task.digest)
-            if found is not None:
+    def begin(self, tasks: Sequence[Task], *, resume: bool) -> None:
+        """Further tasks; with `resume` what an earlier run has finished of them is taken over."""
+        before = self.reused
+        self._tasks += tasks
+        for task in tasks:
+            if not resume:
+                self._work.forget(task.digest)
+            elif (found := self._work.load(task.digest)) is not None:
                 self._add(task, (found,), found.worker, taken_over=True)
+                self.reused += 1
+        if tasks and (len(self._tasks) == len(tasks) or self.reused > before):
+            told = f"{self.reused} of {self._jobs} trainings taken over" if self.reused else "training"
+            self._report(told, len(self.results), self._jobs)
+
+    def enter(self, outcome: Outcome) -> None:
+        """A task's end. Raises ExportError when the work folder cannot be written."""
+        if isinstance(outcome, Failed):
+            self.failed(outcome)
+        else:
+            self.done(outcome.task, outcome.made, outcome.worker)
 
     def missing(self) -> list[Task]:
         """The tasks that are left, the longest first."""
-        return longest_first([task for task in self._tasks if task.jobs[0] not in self.results], self._took)
+        left = [task for task in self._tasks if task.jobs[0] not in self.results and task not in self._failures]
+        return longest_first(left, self._took)
 
     def done(self, task: Task, made: Sequence[Made], worker: str) -> None:
         """Save and count it. Raises ExportError when the work folder cannot be written."""
