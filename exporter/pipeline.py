@@ -36,6 +36,7 @@ from exporter.recipe.options import Options
 from exporter.recipe.recipe import Recipe
 from exporter.recipe.sources import Cleaning, Dataset, Split, clean, split
 from exporter.reporting.beginnings import Beginning
+from exporter.reporting.curves import curve_files
 from exporter.reporting.leaderboard import Leaderboard
 from exporter.reporting.mixtures import Mixture
 from exporter.reporting.report import report_files, write_report
@@ -167,6 +168,7 @@ def _fused(
     )
     made = _bundle(recipe, options, trained, panel, fused, entrants, ledger, board)
     files = report_files(board, trained.dataset.classes, fused.answer, fused.best_answer, test.target)
+    files |= curve_files(recipe.name, trained.results)
     report(_STEPS[2], 2, len(_STEPS))
     with bundles.rehearsed(made) as ensemble:
         tolerance = DERIVED_TOLERANCE if trained.dataset.derived else SERVED_TOLERANCE

@@ -171,7 +171,7 @@ def as_text(board: Leaderboard) -> str:
         for name, found in board.quantised.items()
     ]
     if board.training is not None:
-        lines.append(board.training.line())
+        lines += [board.training.line(), *board.training.endings()]
     lines += [f"{sentence}." for beginning in board.beginnings for sentence in beginning.sentences()]
     lines += [f"{sentence}." for mixture in board.mixtures for sentence in mixture.sentences()]
     lines += _pareto_lines(board)

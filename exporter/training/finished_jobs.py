@@ -14,6 +14,7 @@ import numpy as np
 from exporter.errors import ExportError
 from exporter.gate.parity import Parity
 from exporter.members.base import ExtraGraph
+from exporter.optimisation.curve import Curve
 from exporter.optimisation.state import Begun
 from exporter.training.jobs import Made
 from model_repo.format.manifest import Kind
@@ -27,6 +28,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     extras: tuple[ExtraGraph, ...] = ()
     figures: dict[str, float] = {}
     begun: tuple[Begun, ...] = ()
+    curves: tuple[Curve, ...] = ()
     processor_seconds: float = 0.0
     worker: str = ""
 
@@ -46,7 +48,7 @@ class WorkFolder:
                 return Made(
                     found["onnx"].tobytes(), facts.kind, found["held"], found["outputs"], facts.parity, facts.seconds,
                     facts.heads, extras=facts.extras, figures=facts.figures,
-                    parameters=found["parameters"].tobytes(), begun=facts.begun,
+                    parameters=found["parameters"].tobytes(), begun=facts.begun, curves=facts.curves,
                     processor_seconds=facts.processor_seconds, worker=facts.worker,
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError):
@@ -56,7 +58,8 @@ class WorkFolder:
         """Write a result; it appears whole or not at all. Raises ExportError when the folder cannot be written."""
         facts = _Facts(
             kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads, extras=made.extras,
-            figures=dict(made.figures), begun=made.begun, processor_seconds=made.processor_seconds, worker=made.worker,
+            figures=dict(made.figures), begun=made.begun, curves=made.curves,
+            processor_seconds=made.processor_seconds, worker=made.worker,
         )  # fmt: skip
         buffer = io.BytesIO()
         np.savez(

@@ -20,6 +20,7 @@ from exporter.gate.inference import Graph
 from exporter.gate.parity import Answer, Parity, check_parity
 from exporter.gate.sweep import Sweep
 from exporter.members.base import Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
+from exporter.optimisation.curve import Curve
 from exporter.optimisation.run import Run, training_in
 from exporter.optimisation.spec import Device, Mode, Optimisation, Parallel
 from exporter.optimisation.state import Begun
@@ -99,6 +100,8 @@ class Made:
     """Of each network that was trained for it, as a safetensors file (`exporter.parameters`); empty without any."""
     begun: tuple[Begun, ...] = ()
     """What the training of each began with."""
+    curves: tuple[Curve, ...] = ()
+    """Of each network that was trained, what was measured on the way."""
     processor_seconds: float = 0.0
     """Of the worker that trained it; of a gang the first one's."""
     worker: str = ""
@@ -170,6 +173,7 @@ def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
     return Made(
         data, trained.kind, rows.ids, outputs, parity, seconds, heads, extras=extras, figures=figures,
         parameters=_parameters(job, dataset, fit, run), begun=tuple(run.begun),
+        curves=tuple(run.curves),
         processor_seconds=time.process_time() - processor,
     )  # fmt: skip
 

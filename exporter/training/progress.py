@@ -11,7 +11,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from exporter.optimisation.run import EpochDone
+from exporter.optimisation.run import EpochDone, StepsDone
 from exporter.training.engines.engine import Again, Began, Done, Epoch, Event, Failed
 
 _FIRST_S, _LATER = 5.0, 1.5
@@ -66,7 +66,7 @@ class Lines:
             self._next[event.task.digest] = (time.monotonic() + _FIRST_S, _FIRST_S)
         elif isinstance(event, Epoch):
             due, wait = self._next.get(event.task.digest, (0.0, _FIRST_S))
-            if (now := time.monotonic()) >= due:
+            if (now := time.monotonic()) >= due or isinstance(event.done, StepsDone):  # those were asked for
                 self._next[event.task.digest] = (now + wait * _LATER, wait * _LATER)
                 self._print(f"{event.task.label}: {told(event.done)}, {event.worker}")
         elif isinstance(event, Again):
@@ -114,9 +114,16 @@ class Bars:
 
 def told(done: EpochDone) -> str:
     """`epoch 7/25, loss 0.1234`."""
+    if isinstance(done, StepsDone):
+        return f"epoch {done.point.epoch:.2f}/{done.epochs}, step {done.point.step}, {_figures(done)}"
     return f"epoch {done.epoch}/{done.epochs}, {_figures(done)}"
 
 
 def _figures(done: EpochDone) -> str:
     network = f"network {done.network + 1}, " if done.network else ""
-    return f"{network}loss {done.loss:.4g}"
+    figures = f"{network}loss {done.loss:.4g}"
+    if isinstance(done, StepsDone):
+        if done.point.accuracy is not None:
+            figures += f", accuracy {done.point.accuracy:.4f}"
+        figures += "".join(f", held-out {name} {value:.4f}" for name, value in done.point.validation.items())
+    return figures

@@ -17,6 +17,8 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     worker: str
     taken_over: bool = False
     """From an earlier, interrupted export."""
+    ended: tuple[str, ...] = ()
+    """Of each of its networks that was to reach a figure, how its training ended."""
 
 
 class TrainingRecords(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +35,10 @@ class TrainingRecords(msgspec.Struct, frozen=True, kw_only=True):
     def new(self) -> tuple[TrainingRecord, ...]:
         """Those that were not taken over."""
         return tuple(one for one in self.trainings if not one.taken_over)
+
+    def endings(self) -> list[str]:
+        """Of the members that are published: what their trainings were to reach, and whether they did."""
+        return [f"{one.member}: {ended}." for one in self.trainings if one.fold is None for ended in one.ended]
 
     def line(self) -> str:
         """How well the workers were used."""

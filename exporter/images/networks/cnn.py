@@ -1,4 +1,4 @@
-"""A small convolutional network."""
+"""Small convolutional networks."""
 
 from __future__ import annotations
 
@@ -35,6 +35,42 @@ class ConvolutionalNetwork(nn.Module):
         return logits
 
 
+class TwoLayerNetwork(nn.Module):
+    """Image → logits [n, C]: two convolutions and a linear layer."""
+
+    def __init__(self, frame: Frame, columns: int, width: int, dropout: float) -> None:
+        super().__init__()
+        stride = -(-max(frame.height, frame.width) // _SIDE)
+        kernel = max(5, stride | 1)
+        self.features = nn.Sequential(
+            Pixels(frame),
+            nn.Conv2d(frame.channels, width, kernel, stride=stride, padding=kernel // 2, bias=False),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        places = _left(frame.height, stride) * _left(frame.width, stride)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width * places, columns))
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(image))
+        return logits
+
+
+_SIDE = 16
+"""Of what the first convolution makes of an image of any size."""
+
+
+def _left(side: int, stride: int) -> int:
+    """What the two layers leave of a side: the stride's share, half of it by pooling, half by the second stride."""
+    pooled = -(-side // stride) // 2
+    return -(-pooled // 2)
+
+
 def convolution(channels: int, width: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     """A 3 × 3 convolution that keeps the size, batch normalisation, ReLU."""
     return nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
@@ -44,7 +80,9 @@ def train_cnn(spec: Cnn, rows: Rows, setting: Setting) -> Trained:
     """A member with logits. Raises TrainingError where the images are too small for the structure."""
     frame, columns, structure = frame_of(setting), setting.columns, spec.structure
 
-    def network() -> ConvolutionalNetwork | TrunkClassifier:
+    def network() -> nn.Module:
+        if structure == "two_layer":
+            return TwoLayerNetwork(frame, columns, spec.width, spec.dropout)
         if structure == "shallow":
             return ConvolutionalNetwork(frame, columns, spec.width, spec.dropout)
         return TrunkClassifier(Trunk(structure, frame, rows, spec.width), columns, spec.dropout)

@@ -15,7 +15,7 @@ from torch.distributed import Store  # type: ignore[attr-defined]  # its list of
 
 from exporter.errors import ExportError
 from exporter.optimisation.loop import Exchange
-from exporter.optimisation.run import EpochDone, Run
+from exporter.optimisation.run import EpochDone, Run, StepsDone
 from exporter.optimisation.spec import Device
 from exporter.training.checkpoints import CheckpointFiles
 from exporter.training.engines.engine import Given, Result, Task
@@ -92,9 +92,9 @@ class Seldom:
         self._send, self._every_s, self._next = send, every_s, 0.0
 
     def __call__(self, done: EpochDone) -> None:
-        """Send, unless the last was just now; whether it arrives is nobody's concern."""
+        """Send, unless the last was just now and nobody asked for it; whether it arrives is nobody's concern."""
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next and not isinstance(done, StepsDone):
             return
         self._next = now + self._every_s
         try:

@@ -22,6 +22,7 @@ PHOTOGRAPH = Augmentation(degrees=0, scale=0, shift_px=0, shear=0, flip=True, cr
 QUICK = Training(epochs=5, batch_rows=16, learning_rate=5e-3, augmentation=PHOTOGRAPH)
 
 MEMBERS: dict[str, Family] = {
+    "two layers": Cnn(structure="two_layer", width=16, dropout=0.0, training=replace(QUICK, optimiser="adam")),
     "residual": Cnn(structure="residual", width=8, dropout=0.1, training=QUICK),
     "separable": Cnn(structure="separable", width=16, dropout=0.0, training=replace(QUICK, epochs=8)),
     "vit": Vit(stem="pooled", patch=8, width=16, attention_heads=2, layers=1, training=QUICK),

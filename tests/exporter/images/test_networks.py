@@ -8,6 +8,7 @@ import pywt
 import torch
 
 from exporter.data.dataset import Rows
+from exporter.images.networks.cnn import TwoLayerNetwork
 from exporter.images.networks.components import principal_components
 from exporter.images.networks.energies import HaarEnergies
 from exporter.images.networks.patches import PatchResponses, patch_bank
@@ -46,6 +47,14 @@ def test_energies_are_sums_of_whole_numbers_that_pywavelets_confirms() -> None:
         # PyWavelets halves where we only add; the first 16 features are the strength of the first detail by place.
         blocks = np.abs(2 * across).reshape(4, 4, 4, 4).sum(axis=(1, 3)).ravel()
         assert found[row, :16].numpy() == pytest.approx(blocks, rel=1e-6)
+
+
+@pytest.mark.parametrize(("side", "places"), [(8, 4), (9, 4), (28, 16), (32, 16), (64, 16), (224, 16)])
+def test_two_layers_leave_about_as_many_places_whatever_the_size(side: int, places: int) -> None:
+    network = TwoLayerNetwork(colour(side), 10, 8, 0.0)
+    answers = network(torch.from_numpy(rows(3, side).inputs["image"]))
+    assert answers.shape == (3, 10)
+    assert network.head[1].in_features == 8 * places
 
 
 @pytest.mark.parametrize("side", [32, 64, 224])
