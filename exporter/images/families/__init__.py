@@ -1,6 +1,7 @@
 """Members that take one image. Specs alone: torch is imported when a member trains."""
 
 from exporter.images.families.cnn import Cnn
+from exporter.images.families.fronts import SharedFront
 from exporter.images.families.groups import BatchEnsemble, DeepEnsemble, MultiHead
 from exporter.images.families.linear import Linear
 from exporter.images.families.pca import Pca
@@ -13,9 +14,10 @@ from exporter.members.base import Family
 
 IMAGE_FAMILIES: tuple[type[Family], ...] = (
     Cnn, Gru, Linear, Lstm, Pca, Tree, Wavelet, Retrieval, Vit, MultiHead, BatchEnsemble, DeepEnsemble,
+    SharedFront,
 )  # fmt: skip
 
 __all__ = [
     "IMAGE_FAMILIES", "BatchEnsemble", "Cnn", "DeepEnsemble", "Gru", "Linear", "Lstm", "MultiHead", "Pca", "Retrieval",
-    "Tree", "Vit", "Wavelet",
+    "SharedFront", "Tree", "Vit", "Wavelet",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from exporter.data.dataset import Dataset, Rows
 from exporter.data.splits import Split, SplitSpec, split
 from exporter.errors import ConversionError
 from exporter.gate.inference import Graph
+from exporter.images.families.fronts import SharedFront
 from exporter.images.families.groups import BatchEnsemble, DeepEnsemble, MultiHead
 from exporter.images.networks.groups.stacked import networks_of
 from exporter.members.base import Family, Group, Setting, Training, names_of
@@ -28,6 +29,8 @@ GROUPS: dict[str, Family] = {
     "multi_head": MultiHead(members=2, width=4, hidden=8, training=QUICK),
     "batch_ensemble": BatchEnsemble(members=3, width=4, training=QUICK),
     "deep_ensemble": DeepEnsemble(members=2, width=4, training=QUICK),
+    "wavelets": SharedFront(front="wavelet", structures=("linear", "deep"), hidden=8, frozen=False, training=QUICK),
+    "filters": SharedFront(front="filters", structures=("cosine", "perceptron"), filters=6, hidden=8, training=QUICK),
 }
 
 
