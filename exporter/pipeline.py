@@ -23,6 +23,7 @@ from exporter.assembling.fused import (
     fuse_members,
     kept,
 )
+from exporter.assembling.joint import jointly
 from exporter.assembling.parameters import in_report, in_version
 from exporter.assembling.provenance import provenance
 from exporter.bundle import Bundle, LedgerFiles, Part
@@ -159,6 +160,7 @@ def _fused(
         training=trained.records,
         mixtures=trained.mixtures,
         beginnings=trained.beginnings,
+        joint=jointly(recipe.training, trained.finals, fused.compared.diversity),
     )
     if board.missed and recipe.acceptance.enforce:
         raise AcceptanceError(f"{recipe.name} is not published", board.missed)

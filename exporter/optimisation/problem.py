@@ -24,8 +24,9 @@ class Problem:
     module: nn.Module
     """On its device, with the weights that it begins with; trained in place."""
     rows: int
+    """That the trainer was given: what row numbers count, the same for every member of an ensemble."""
     epoch: Callable[[torch.Generator], Iterable[Tensor]]
-    """Row numbers of one epoch's batches, drawn as they are taken."""
+    """Row numbers of one epoch's batches, drawn as they are taken; of all rows, or of those that the network takes."""
     prepare: Callable[[Tensor, torch.Generator], Batch]
     """Row numbers → the batch's tensors, distorted by the generator."""
     loss: Callable[[nn.Module, Batch], Tensor]
@@ -40,8 +41,8 @@ class Problem:
     most_gradient: float | None = None
     """Gradients are cut to this norm."""
     logits: Callable[[nn.Module, Batch], Tensor] | None = None
-    """Logits [n, C] of a batch whose last tensor is the classes int64 [n]: what training jointly with others takes.
-    None: the module gives something else."""
+    """Logits [n, C] of a batch whose last tensor is the classes int64 [n]: what training jointly with others takes. The
+    network gives them as they are, and the loss calls it once. None: the module gives something else."""
     value: Callable[[nn.Module, Batch], Tensor] | None = None
     """Values [n] or [n, 1] of a batch whose last tensor is the targets [n], in their unit; None: no regression."""
     plain: Callable[[Tensor], Batch] | None = None

@@ -67,14 +67,10 @@ class Run:
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     def solve(self, problem: Problem) -> None:
-        """Train the problem's module. Raises TrainingError."""
+        """Train the problem's module, and keep what it came to. Raises TrainingError."""
         self.begun.append(self._begin(problem.module))
         if self.trains:
-            loop = Loop(
-                problem, self.exchange, self._told, self.checkpoints(len(self.kept)), self.arithmetic, self._seen
-            )
-            loop.solve()
-            self.curves.append(loop.watch.curve())
+            self.train(problem)
         else:
             renew_statistics(problem, problem.generator.initial_seed())
         self.kept.append(state_of(problem.module))
@@ -85,7 +81,14 @@ class Run:
             return take_over(module, self.start[place])
         return Begun(start=digest_of([state_of(module)]))
 
-    def _told(self, loop: Loop, loss: float) -> None:
+    def train(self, problem: Problem) -> None:
+        """By a loop of its own; members that train jointly have another way."""
+        loop = Loop(problem, self.exchange, self.told, self.checkpoints(len(self.kept)), self.arithmetic, self._seen)
+        loop.solve()
+        self.curves.append(loop.watch.curve())
+
+    def told(self, loop: Loop, loss: float) -> None:
+        """Pass on that an epoch is done."""
         self.observe(EpochDone(len(self.kept), loop.epoch, loop.problem.spec.epochs, loss))
 
     def _seen(self, loop: Loop, point: Point) -> None:

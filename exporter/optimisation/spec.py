@@ -71,6 +71,11 @@ class Optimisation(Spec, frozen=True, kw_only=True):
     """Share of the epochs before the mean begins."""
 
 
+def by_gradient(spec: object) -> bool:
+    """Whether networks are trained for a member or detector of this spec, which several workers can do together."""
+    return isinstance(getattr(spec, "training", None), Optimisation)
+
+
 class Technique(Spec, frozen=True, kw_only=True, tag_field="mode"):
     """`[training]` of a recipe: how members are trained, told apart by `mode`."""
 
@@ -85,8 +90,32 @@ class Technique(Spec, frozen=True, kw_only=True, tag_field="mode"):
         return 1
 
 
+FusedAnswer = Literal["geometric", "mean"]
+
+
 class Parallel(Technique, frozen=True, kw_only=True, tag="parallel"):
-    """Members, folds and seeds are tasks to themselves: as many at once as there are workers."""
+    """Members, folds and seeds are tasks to themselves: as many at once as there are workers.
+
+    With `joint` the members are one task for each fold: their networks are trained for the answer that they give
+    together, loss = independence · mean of their own losses + (1 - independence) · loss of the fused answer.
+    """
+
+    joint: Literal["synchronous", "asynchronous"] | None = None
+    """One step of all for each batch, or each at its own pace against the others' last published answers."""
+    members: tuple[str, ...] = ()
+    """Who trains jointly; empty: all whose network gives logits of classes."""
+    independence: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """1: each member's own loss alone; 0: the fused answer's alone."""
+    fused: FusedAnswer = "geometric"
+    """What is fused in training: mean log-probabilities, or mean probabilities."""
+    decorrelation: NotNegative = 0.0
+    """Weight of negative correlation learning (Liu and Yao 1999): answers are driven apart from their mean."""
+    mutual: NotNegative = 0.0
+    """Weight of mutual learning (Zhang et al. 2018): each member matches the others' averaged answer."""
+    epochs: Count | None = None
+    """Of synchronous training; absent: as many as the member that asks for most."""
+    staleness: Annotated[int, Meta(ge=0)] = 1
+    """Epochs that a member of asynchronous training may be ahead of the slowest; it waits beyond."""
 
 
 class _Together(Technique, frozen=True, kw_only=True, tag="together"):

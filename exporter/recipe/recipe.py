@@ -15,6 +15,7 @@ from exporter.errors import RecipeError
 from exporter.members.base import Family, names_of
 from exporter.optimisation.spec import Mode, Parallel, Spec
 from exporter.recipe.families import FAMILIES
+from exporter.recipe.joint import joint_problems, together
 from exporter.recipe.lineage import Aggregate, lineage_problems
 from exporter.recipe.rule_names import REGRESSION_RULES, RuleName
 from exporter.recipe.sources import SOURCES, Domain, Source, SplitSpec
@@ -132,6 +133,11 @@ class Recipe(Head, frozen=True, kw_only=True):
         published = {name: spec for name, spec in self.members.items() if spec.publish}
         made = {name: self.members[aggregate.members[0]] for name, aggregate in self.aggregates.items()}
         return {one: spec for name, spec in published.items() for one in names_of(name, spec.heads)} | made
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """The members that train jointly, one task for each fold."""
+        return together(self.training, self.members)
 
 
 def read_recipe(path: Path, preset: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Recipe:
@@ -280,6 +286,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
     ):
         yield from found
         return
+    yield from joint_problems(recipe.training, recipe.members, recipe.task)
     voters = recipe.voters
     if recipe.fusion.quorum > len(voters) > 0:
         yield f"fusion.quorum is {recipe.fusion.quorum}, more than the {len(voters)} members"

@@ -12,6 +12,7 @@ from exporter.fusing.pareto import Candidate, summary
 from exporter.fusing.quantising import Decision
 from exporter.reporting.beginnings import Beginning
 from exporter.reporting.diversity import Diversity
+from exporter.reporting.joint import Jointly
 from exporter.reporting.label_rows import LabelRow
 from exporter.reporting.mixtures import Mixture
 from exporter.scoring.metrics import BINS, Metrics
@@ -63,6 +64,8 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     quantised: dict[str, Decision] = {}
     """Members that were to be tried in 8 bits."""
     diversity: Diversity | None = None
+    joint: Jointly | None = None
+    """Members that were trained together."""
     pareto: tuple[Candidate, ...] = ()
     """Members, alone and together, by latency."""
     labels: tuple[LabelRow, ...] = ()
@@ -116,6 +119,8 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         """The manifest's `report`, as DESIGN and docs/FORMAT.md lay it out."""
         fused, best = self.row(self.published), self.row(self.best_single)
         more: dict[str, Any] = {} if self.diversity is None else {"diversity": self.diversity.summary()}
+        if self.joint is not None:
+            more["joint"] = self.joint.summary()
         if self.left_out:
             more["left_out"] = list(self.left_out)
         return {
@@ -174,6 +179,8 @@ def as_text(board: Leaderboard) -> str:
         lines += [board.training.line(), *board.training.endings()]
     lines += [f"{sentence}." for beginning in board.beginnings for sentence in beginning.sentences()]
     lines += [f"{sentence}." for mixture in board.mixtures for sentence in mixture.sentences()]
+    if board.joint is not None:
+        lines.append(board.joint.sentence())
     lines += _pareto_lines(board)
     if board.diversity is not None:
         lines += _diversity_lines(board, board.diversity)

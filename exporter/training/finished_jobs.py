@@ -31,6 +31,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     curves: tuple[Curve, ...] = ()
     processor_seconds: float = 0.0
     worker: str = ""
+    joint: tuple[str, ...] = ()
 
 
 class WorkFolder:
@@ -50,6 +51,7 @@ class WorkFolder:
                     facts.heads, extras=facts.extras, figures=facts.figures,
                     parameters=found["parameters"].tobytes(), begun=facts.begun, curves=facts.curves,
                     processor_seconds=facts.processor_seconds, worker=facts.worker,
+                    joint=facts.joint,
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError):
             return None  # a half-written file of a killed export: train again
@@ -60,6 +62,7 @@ class WorkFolder:
             kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads, extras=made.extras,
             figures=dict(made.figures), begun=made.begun, curves=made.curves,
             processor_seconds=made.processor_seconds, worker=made.worker,
+            joint=made.joint,
         )  # fmt: skip
         buffer = io.BytesIO()
         np.savez(

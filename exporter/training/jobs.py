@@ -22,7 +22,7 @@ from exporter.gate.sweep import Sweep
 from exporter.members.base import Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
 from exporter.optimisation.curve import Curve
 from exporter.optimisation.run import Run, training_in
-from exporter.optimisation.spec import Device, Mode, Optimisation, Parallel
+from exporter.optimisation.spec import Device, Mode, Parallel
 from exporter.optimisation.state import Begun
 from exporter.parameters.file import written
 from exporter.parameters.start import Start, seen_after
@@ -52,6 +52,8 @@ class Job:
     """How it is trained; members that no gradient trains are tasks to themselves in every mode."""
     start: Start | None = None
     """Weights that its networks begin with."""
+    partners: tuple[str, ...] = ()
+    """All members that it trains jointly with, itself too, in order; empty: it trains by itself."""
 
     @property
     def title(self) -> str:
@@ -65,15 +67,21 @@ class Job:
         return self.member if self.fold == FINAL else f"{self.member}, fold {self.fold + 1}"
 
     def digest(self, dataset: Dataset, split: Split) -> str:
-        """sha256 of everything that the result depends on: spec, rows, seed, device, versions of the libraries."""
+        """sha256 of everything that the result depends on: spec, rows, seed, device, versions of the libraries.
+
+        Of one that trains jointly but for what is its partners' own: see `exporter.training.joint.digests_of`.
+        """
         rows = hashlib.sha256(dataset.digest.encode())
         for part in (split.fit, split.fusion, split.test, split.golden, split.fold):
             rows.update(np.ascontiguousarray(part).tobytes())
+        start = None if self.start is None else [self.start.digest, self.start.root, self.start.trains]
         spec = self.spec
         if isinstance(spec, Family):  # 8-bit weights are made of what was trained: they change no training
             spec = msgspec.structs.replace(spec, quantize="never")
-        start = None if self.start is None else [self.start.digest, self.start.root, self.start.trains]
-        inputs = [spec, self.fold, self.seed, self.device, self.technique, start, rows.hexdigest(), libraries()]
+        inputs = [
+            spec, self.fold, self.seed, self.device, self.technique, start, self.partners, rows.hexdigest(),
+            libraries(),
+        ]  # fmt: skip
         return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
 
 
@@ -105,6 +113,8 @@ class Made:
     processor_seconds: float = 0.0
     """Of the worker that trained it; of a gang the first one's."""
     worker: str = ""
+    joint: tuple[str, ...] = ()
+    """The members that its network was trained jointly with, itself too; empty: by itself."""
 
     @property
     def output_name(self) -> str:
@@ -119,11 +129,6 @@ class Made:
             name: replace(self, outputs=np.ascontiguousarray(self.outputs[:, place]), output=head, heads=())
             for place, (name, head) in enumerate(zip(names_of(member, len(self.heads)), self.heads, strict=True))
         }
-
-
-def by_gradient(spec: Family | DetectorFamily) -> bool:
-    """Whether networks are trained for it, which several workers can do together."""
-    return isinstance(getattr(spec, "training", None), Optimisation)
 
 
 def libraries() -> dict[str, str]:

@@ -24,8 +24,10 @@ def fit_texts(module: nn.Module, ids: Tensor, target: Tensor, training: TextTrai
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(target), generator=generator)[: training.most_rows or len(target)]
-    ids, target = ids[chosen], target[chosen]
-    counts = token_counts(ids)
+    counts = token_counts(ids[chosen])
+
+    def epoch(drawing: torch.Generator) -> Iterator[Tensor]:
+        return (chosen[index] for index in batches(counts, training.batch_rows, drawing))
 
     def prepare(index: Tensor, generator: torch.Generator) -> Batch:
         return dropped(trimmed(ids[index]), training.word_dropout, generator), target[index]
@@ -37,7 +39,7 @@ def fit_texts(module: nn.Module, ids: Tensor, target: Tensor, training: TextTrai
     problem = Problem(
         module=module,
         rows=len(target),
-        epoch=lambda generator: batches(counts, training.batch_rows, generator),
+        epoch=epoch,
         prepare=prepare,
         loss=lambda network, batch: nn.functional.cross_entropy(logits(network, batch), batch[1]),
         steps=training.epochs * len(list(batches(counts, training.batch_rows, generator))),
