@@ -30,7 +30,7 @@ def mixed_job(name: str, job: Job, members: Mapping[str, Parameters], weights: M
     }  # fmt: skip
     source = f"the mean of {', '.join(taken)}"
     start = Start(source, digest_of(mean), root, parents, trains=False, data=written(mean, facts))
-    return replace(job, member=name, technique=Parallel(), start=start)
+    return replace(job, member=name, technique=Parallel(), start=start, partners=())
 
 
 def _seen(members: Mapping[str, Parameters]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from exporter.members.base import Family
 from exporter.optimisation.spec import Optimisation, Parallel, by_gradient
+from exporter.recipe.lineage import base_of
 from model_repo.format.manifest import Task
 from model_repo.wording import listed
 
@@ -19,7 +20,7 @@ def together(training: Any, members: Mapping[str, Family]) -> tuple[str, ...]:
     if not isinstance(training, Parallel) or training.joint is None:
         return ()
     return tuple(
-        name for name in members if name in training.members or (not training.members and _able(members[name]))
+        name for name in members if name in training.members or (not training.members and _able(name, members))
     )
 
 
@@ -39,11 +40,11 @@ def joint_problems(training: Any, members: Mapping[str, Family], task: Task) -> 
         yield f"training.members names {listed(unknown)}, the recipe has {listed(list(members))}"
         return
     for name in training.members:
-        if not _able(members[name]):
-            yield (
-                f"training.members names {name!r}, a {members[name].family} trains no single network by gradients; "
-                "leave it out, it is then trained by itself"
-            )
+        if not _able(name, members):
+            why = f"a {members[name].family} trains no single network by gradients"
+            if (base := base_of(name, members)) is not None:
+                why = f"which begins with the parameters of {base!r} and waits for them"
+            yield f"training.members names {name!r}, {why}; leave it out, it is then trained by itself"
     for name in together(training, members):
         own = getattr(members[name], "training", None)
         if isinstance(own, Optimisation) and own.stop_at is not None:
@@ -53,5 +54,6 @@ def joint_problems(training: Any, members: Mapping[str, Family], task: Task) -> 
         yield f"training.joint is {training.joint!r}, which takes two members or more, {able} can take part"
 
 
-def _able(spec: Family) -> bool:
-    return by_gradient(spec) and spec.heads == 1
+def _able(name: str, members: Mapping[str, Family]) -> bool:
+    """One network by gradients, that waits for no other member of the recipe (`init_from`)."""
+    return by_gradient(members[name]) and members[name].heads == 1 and base_of(name, members) is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -41,12 +42,6 @@ def _digest(parts: Sequence[str]) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def whole_groups(results: Mapping[Job, Made]) -> dict[Job, Made]:
-    """The results without those of groups of which some are missing: who trains jointly is trained anew jointly."""
-    kept = {unit for unit in units_of(list(results)) if len(unit) == max(1, len(unit[0].partners))}
-    return {job: made for unit in kept for job, made in results.items() if job in unit}
-
-
 def run_unit(unit: Sequence[Job], dataset: Dataset, split: Split, runs: Sequence[Run] = ()) -> list[Made]:
     """A result for each job, in order; `runs` are those that they train in. Errors name the member."""
     runs = runs or [Run() for _ in unit]
@@ -57,6 +52,7 @@ def run_unit(unit: Sequence[Job], dataset: Dataset, split: Split, runs: Sequence
     technique, fold = unit[0].technique, unit[0].fold
     if not isinstance(technique, Parallel):
         raise TrainingError(f"mode {technique.mode!r} trains no members jointly; this is a bug")
+    started, processor = time.perf_counter(), time.process_time()
     works = {job.member: partial(_run_in_thread, job, dataset, split) for job in unit}
     try:
         found = train_together(works, technique, {job.member: run for job, run in zip(unit, runs, strict=True)})
@@ -64,7 +60,16 @@ def run_unit(unit: Sequence[Job], dataset: Dataset, split: Split, runs: Sequence
         told = str(error)
         where = "" if fold == FINAL or told.startswith("member ") else f"fold {fold}: "
         raise TrainingError(where + told) from error
-    return [replace(found.made[job.member], joint=found.joined if job.member in found.joined else ()) for job in unit]
+    # Each one's part: their trainings lie inside each other.
+    seconds = (time.perf_counter() - started) / len(unit)
+    processor_seconds = (time.process_time() - processor) / len(unit)
+    return [
+        replace(
+            found.made[job.member], joint=found.joined if job.member in found.joined else (),
+            seconds=seconds, processor_seconds=processor_seconds,
+        )
+        for job in unit
+    ]  # fmt: skip
 
 
 def _run_in_thread(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:

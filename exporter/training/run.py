@@ -13,14 +13,15 @@ from exporter.data.splits import Split
 from exporter.detectors import DetectorFamily
 from exporter.errors import MembersFailed
 from exporter.members.base import Family
-from exporter.optimisation.spec import Device, Mode, Parallel
+from exporter.optimisation.spec import Device, Mode, Parallel, by_gradient
 from exporter.recipe.recipe import Recipe
 from exporter.seeds import member_seed
 from exporter.training.engines.choice import check_gangs
 from exporter.training.engines.engine import Engine, Event, Failed, Given, Outcome, Task
 from exporter.training.engines.queue import longest_first, seconds_of
 from exporter.training.finished_jobs import WorkFolder
-from exporter.training.jobs import FINAL, Job, Made, by_gradient, rows_of
+from exporter.training.jobs import FINAL, Job, Made, rows_of
+from exporter.training.joint import digests_of, units_of
 from exporter.training.records import TrainingRecord, TrainingRecords
 from exporter.training.starts import Starts
 
@@ -55,13 +56,17 @@ def jobs_of(recipe: Recipe, device: Device) -> list[Job]:
     ]
     detectors = [(name, spec, FINAL) for name, spec in recipe.detectors.items()]
     return [
-        Job(name, spec, fold, member_seed(recipe.seed, name, fold), device, _technique(recipe, spec))
+        Job(
+            name, spec, fold, member_seed(recipe.seed, name, fold), device, _technique(recipe, name, spec),
+            partners=recipe.together if name in recipe.together else (),
+        )
         for name, spec, fold in (*members, *detectors)
-    ]
+    ]  # fmt: skip
 
 
-def _technique(recipe: Recipe, spec: Family | DetectorFamily) -> Mode:
-    return recipe.training if by_gradient(spec) else Parallel()
+def _technique(recipe: Recipe, name: str, spec: Family | DetectorFamily) -> Mode:
+    alone = isinstance(recipe.training, Parallel) and name not in recipe.together
+    return Parallel() if alone or not by_gradient(spec) else recipe.training
 
 
 def train_members(
@@ -94,8 +99,9 @@ def train_members(
     given = Given(dataset, split, work.folder, device)
 
     def train(wave: Sequence[Job]) -> None:
-        tasks = [Task((job,), job.digest(dataset, split), rows_of(job, split)) for job in wave]
-        ledger.begin(tasks, resume=resume)
+        digests = digests_of(wave, dataset, split)
+        tasks = [Task(unit, digests[unit[0]], rows_of(unit[0], split)) for unit in units_of(wave)]
+        ledger.begin(tasks, digests, resume=resume)
         with closing(engine.run(ledger.missing(), given, watch)) as outcomes:
             for outcome in outcomes:
                 watch(outcome)
@@ -120,22 +126,27 @@ class _Ledger:
         """`jobs`: how many there will be."""
         self._work, self._report, self._jobs = work, report, jobs
         self._tasks: list[Task] = []
+        self._digests: dict[Job, str] = {}
         self.reused = 0
         self.results: dict[Job, Made] = {}
         self.records: dict[Job, TrainingRecord] = {}
         self._failures: dict[Task, str] = {}
         self._took: dict[Task, float] = {}
 
-    def begin(self, tasks: Sequence[Task], *, resume: bool) -> None:
-        """Further tasks; with `resume` what an earlier run has finished of them is taken over."""
+    def begin(self, tasks: Sequence[Task], digests: Mapping[Job, str], *, resume: bool) -> None:
+        """Further tasks; with `resume` what an earlier run has finished of them is taken over.
+
+        Of jobs that train jointly all or none are.
+        """
         before = self.reused
         self._tasks += tasks
+        self._digests.update(digests)
         for task in tasks:
             if not resume:
                 self._work.forget(task.digest)
-            elif (found := self._work.load(task.digest)) is not None:
-                self._add(task, (found,), found.worker, taken_over=True)
-                self.reused += 1
+            elif len(found := self._finished(task)) == len(task.jobs):
+                self._add(task, found, found[0].worker, taken_over=True)
+                self.reused += len(found)
         if tasks and (len(self._tasks) == len(tasks) or self.reused > before):
             told = f"{self.reused} of {self._jobs} trainings taken over" if self.reused else "training"
             self._report(told, len(self.results), self._jobs)
@@ -154,10 +165,15 @@ class _Ledger:
 
     def done(self, task: Task, made: Sequence[Made], worker: str) -> None:
         """Save and count it. Raises ExportError when the work folder cannot be written."""
-        self._work.save(task.digest, replace(made[0], worker=worker))
+        for job, one in zip(task.jobs, made, strict=True):
+            self._work.save(self._digests[job], replace(one, worker=worker))
         self._work.forget(task.digest)
         self._add(task, tuple(made), worker)
         self._report(task.label, len(self.results), self._jobs)
+
+    def _finished(self, task: Task) -> tuple[Made, ...]:
+        found = (self._work.load(self._digests[job]) for job in task.jobs)
+        return tuple(one for one in found if one is not None)
 
     def failed(self, outcome: Failed) -> None:
         """Keep the reason for the end."""

@@ -19,7 +19,7 @@ from exporter.optimisation.run import EpochDone, Run, StepsDone
 from exporter.optimisation.spec import Device
 from exporter.training.checkpoints import CheckpointFiles
 from exporter.training.engines.engine import Given, Result, Task
-from exporter.training.jobs import run_job
+from exporter.training.joint import run_unit
 
 EVERY_S = 0.25
 """Between two reports of a worker."""
@@ -52,8 +52,10 @@ def attempt(
         observe=observe,
         checkpoints=lambda network: CheckpointFiles(folder, network, exchange.rank),
     )
+    # Those that train jointly keep no snapshots: a group that was ended begins anew.
+    runs = [run] if len(task.jobs) == 1 else [Run(observe=observe) for _ in task.jobs]
     try:
-        return tuple(run_job(job, given.dataset, given.split, run) for job in task.jobs)
+        return tuple(run_unit(task.jobs, given.dataset, given.split, runs))
     except ExportError as error:
         return Failure(str(error))
     except ModuleNotFoundError as error:
