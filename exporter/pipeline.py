@@ -33,6 +33,7 @@ from exporter.fusing.ledger import ledger_of
 from exporter.fusing.ledger_file import LedgerTest, inputs_npz
 from exporter.fusing.quantising import Decision, quantised
 from exporter.gate.inference import Graph
+from exporter.optimisation.spec import Hardware
 from exporter.recipe.options import Options
 from exporter.recipe.recipe import Recipe
 from exporter.recipe.sources import Cleaning, Dataset, Split, clean, split
@@ -43,6 +44,7 @@ from exporter.reporting.mixtures import Mixture
 from exporter.reporting.report import report_files, write_report
 from exporter.threads import blas_on_one_thread
 from exporter.training.engines.choice import engine_of
+from exporter.training.engines.hardware import can_compile
 from exporter.training.finished_jobs import WorkFolder
 from exporter.training.jobs import FINAL, Job, Made
 from exporter.training.records import TrainingRecords
@@ -200,9 +202,11 @@ def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report, w
         mixtures.extend(mixed.mixtures)
         return mixed.jobs
 
+    compiled = options.compile and can_compile(options.device)
+    hardware = Hardware(device=options.device, precision=options.precision, compiled=compiled)
     made = train_members(
         recipe, dataset, parts, work,
-        engine=engine, device=options.device, repository=options.repository, resume=options.resume, report=report,
+        engine=engine, hardware=hardware, repository=options.repository, resume=options.resume, report=report,
         watch=watch, further=aggregates,
     )  # fmt: skip
     with blas_on_one_thread():

@@ -26,6 +26,7 @@ def provenance(
         "seed": recipe.seed,
         "data": {"sha256": dataset.digest, "rows": cleaning.rows, "dropped": cleaning.dropped},
         "device": options.device,
+        "precision": options.precision,
         "training": {"engine": records.engine, "technique": records.technique, "workers": records.workers},
         "libraries": libraries(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

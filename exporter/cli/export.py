@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 
 from exporter.errors import AcceptanceError, ExportError
+from exporter.optimisation.spec import Device, Precision
 from exporter.recipe.catalogue import entries, find_recipe
 from exporter.recipe.options import EngineName, Options
 from exporter.recipe.recipe import DEFAULT_PRESET, PRESETS, read_recipe
@@ -90,6 +91,8 @@ def _export(arguments: argparse.Namespace) -> int:
         data=None if arguments.data is None else Path(arguments.data),
         preset=arguments.preset,
         device=arguments.device,
+        precision=arguments.precision,
+        compile=arguments.compile,
         workers=arguments.workers,
         engine=arguments.engine,
         address=arguments.address,
@@ -162,7 +165,12 @@ def _parser() -> Parser:
         default=DEFAULT_PRESET,
         help="fast: fewer folds and epochs; best: more of both, and more members [balanced]",
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where torch members train [cpu]")
+    parser.add_argument("--device", choices=get_args(Device), default="cpu", help="where torch members train [cpu]")
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="float32",
+        help="of products in networks while they train: bf16 and fp16 are for GPUs [float32]",
+    )  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="train networks through torch.compile")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override, as members.cnn.training.epochs=10"
     )

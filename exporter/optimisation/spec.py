@@ -180,3 +180,11 @@ Device = Literal["cpu", "cuda", "mps", "xla"]
 """Where networks train: the CPU, an NVIDIA or AMD GPU, Apple's GPU, a TPU by PyTorch/XLA."""
 Precision = Literal["float32", "bf16", "fp16"]
 """What products in networks are computed in while they train."""
+
+
+class Hardware(Spec, frozen=True, kw_only=True):
+    """Where and how the networks of a call train."""
+
+    device: Device = "cpu"
+    precision: Precision = "float32"
+    compiled: bool = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from exporter.optimisation.spec import Device
+from exporter.optimisation.spec import Device, Precision
 
 EngineName = Literal["local", "torchrun", "ray"]
 
@@ -19,6 +19,10 @@ class Options:
     data: Path | None = None
     preset: str = "balanced"
     device: Device = "cpu"
+    precision: Precision = "float32"
+    """Of products in networks while they train; what is converted and compared is float32."""
+    compile: bool = False
+    """Networks are trained through torch.compile, where that works."""
     workers: int = 0
     """Training processes, of any engine; 0: one per core, and one alone on a GPU."""
     engine: EngineName = "local"

@@ -20,9 +20,10 @@ from exporter.gate.inference import Graph
 from exporter.gate.parity import Answer, Parity, check_parity
 from exporter.gate.sweep import Sweep
 from exporter.members.base import Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
+from exporter.optimisation.arithmetic import Arithmetic
 from exporter.optimisation.curve import Curve
 from exporter.optimisation.run import Run, training_in
-from exporter.optimisation.spec import Device, Mode, Parallel
+from exporter.optimisation.spec import Device, Mode, Parallel, Precision
 from exporter.optimisation.state import Begun
 from exporter.parameters.file import written
 from exporter.parameters.start import Start, seen_after
@@ -48,6 +49,8 @@ class Job:
     fold: int
     seed: int
     device: Device = "cpu"
+    precision: Precision = "float32"
+    compiled: bool = False
     technique: Mode = Parallel()  # noqa: RUF009 - frozen
     """How it is trained; members that no gradient trains are tasks to themselves in every mode."""
     start: Start | None = None
@@ -79,8 +82,8 @@ class Job:
         if isinstance(spec, Family):  # 8-bit weights are made of what was trained: they change no training
             spec = msgspec.structs.replace(spec, quantize="never")
         inputs = [
-            spec, self.fold, self.seed, self.device, self.technique, start, self.partners, rows.hexdigest(),
-            libraries(),
+            spec, self.fold, self.seed, self.device, self.precision, self.compiled, self.technique, start,
+            self.partners, rows.hexdigest(), libraries(),
         ]  # fmt: skip
         return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
 
@@ -156,6 +159,7 @@ def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
     setting = setting_of(job, dataset)
     if job.start is not None:
         run.start, run.trains = job.start.networks(), job.start.trains
+    run.arithmetic = Arithmetic(job.precision, job.compiled)
     with training_in(run):
         trained = job.spec.train(dataset.rows.take(fit), setting)
     if job.start is not None and not run.kept:

@@ -13,7 +13,7 @@ from exporter.data.splits import Split
 from exporter.detectors import DetectorFamily
 from exporter.errors import MembersFailed
 from exporter.members.base import Family
-from exporter.optimisation.spec import Device, Mode, Parallel, by_gradient
+from exporter.optimisation.spec import Hardware, Mode, Parallel, by_gradient
 from exporter.recipe.recipe import Recipe
 from exporter.seeds import member_seed
 from exporter.training.engines.choice import check_gangs
@@ -49,7 +49,7 @@ class AllMade:
     records: TrainingRecords
 
 
-def jobs_of(recipe: Recipe, device: Device) -> list[Job]:
+def jobs_of(recipe: Recipe, hardware: Hardware) -> list[Job]:
     """Every training of the recipe: each member on all fit rows, and once per fold; each detector on all fit rows."""
     members = [
         (name, spec, fold) for fold in (FINAL, *range(recipe.split.folds)) for name, spec in recipe.members.items()
@@ -57,7 +57,8 @@ def jobs_of(recipe: Recipe, device: Device) -> list[Job]:
     detectors = [(name, spec, FINAL) for name, spec in recipe.detectors.items()]
     return [
         Job(
-            name, spec, fold, member_seed(recipe.seed, name, fold), device, _technique(recipe, name, spec),
+            name, spec, fold, member_seed(recipe.seed, name, fold), hardware.device, hardware.precision,
+            hardware.compiled, _technique(recipe, name, spec),
             partners=recipe.together if name in recipe.together else (),
         )
         for name, spec, fold in (*members, *detectors)
@@ -76,7 +77,7 @@ def train_members(
     work: WorkFolder,
     *,
     engine: Engine,
-    device: Device,
+    hardware: Hardware,
     repository: Path,
     resume: bool,
     report: Report,
@@ -93,10 +94,10 @@ def train_members(
     """
     started = time.perf_counter()
     starts = Starts(recipe, repository)
-    jobs = jobs_of(recipe, device)
+    jobs = jobs_of(recipe, hardware)
     check_gangs([Task((job,), "", rows_of(job, split)) for job in jobs])
     ledger = _Ledger(work, report, len(jobs) + len(recipe.aggregates) * (1 + recipe.split.folds))
-    given = Given(dataset, split, work.folder, device)
+    given = Given(dataset, split, work.folder, hardware.device)
 
     def train(wave: Sequence[Job]) -> None:
         digests = digests_of(wave, dataset, split)

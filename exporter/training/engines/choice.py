@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from exporter.errors import ExportError
 from exporter.gate.inference import cores
-from exporter.optimisation.spec import Dataflow, Device, Mode, ParameterServer
+from exporter.optimisation.spec import Dataflow, Mode, ParameterServer
 from exporter.recipe.options import Options
 from exporter.training.engines.engine import Engine, Task
+from exporter.training.engines.hardware import require_hardware
 
 
 def engine_of(options: Options, technique: Mode) -> Engine:
     """Not started yet. Raises ExportError where the call, the recipe and this machine do not go together."""
-    _require_device(options.device)
+    require_hardware(options, technique)
     if options.address is not None and options.engine != "ray":
         raise ExportError(
             f"--address {options.address} is of a Ray cluster, got --engine {options.engine}: expected --engine ray"
@@ -41,15 +42,4 @@ def check_gangs(tasks: Sequence[Task]) -> None:
 def _workers(options: Options) -> int:
     if options.workers:
         return options.workers
-    return 1 if options.device == "cuda" else cores()
-
-
-def _require_device(device: Device) -> None:
-    if device == "cpu":
-        return
-    import torch
-
-    if not torch.cuda.is_available():
-        raise ExportError(
-            f"--device cuda: torch {torch.__version__} sees no GPU, expected one; --device cpu trains here"
-        )
+    return cores() if options.device == "cpu" else 1
