@@ -69,6 +69,6 @@ def seconds_of(made: Result) -> float:
 
 
 def _guess(task: Task) -> float:
-    training = getattr(task.jobs[0].spec, "training", None)
-    epochs = training.epochs if isinstance(training, Optimisation) else _STEPS_OF_OTHERS
+    trainings = [getattr(job.spec, "training", None) for job in task.jobs]
+    epochs = sum(each.epochs if isinstance(each, Optimisation) else _STEPS_OF_OTHERS for each in trainings)
     return float(max(1, task.rows) * epochs)

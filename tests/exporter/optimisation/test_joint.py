@@ -18,10 +18,12 @@ from exporter.members.training_loop import fit
 from exporter.optimisation.joint.group import Together, train_together
 from exporter.optimisation.joint.objective import coupling, fused_log_probabilities
 from exporter.optimisation.loop import Exchange, Loop
-from exporter.optimisation.problem import Batch
+from exporter.optimisation.problem import Batch, Problem
 from exporter.optimisation.run import EpochDone, Run, seeded, training_in
 from exporter.optimisation.spec import Parallel
 from exporter.reporting.diversity import correlations
+from exporter.text.families.training import TextTraining
+from exporter.text.networks.fitting import fit_texts
 from exporter.threads import one_thread
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("on_one_thread")]
@@ -266,6 +268,31 @@ def test_one_that_can_and_one_that_cannot_are_trained_as_without(apart: dict[str
     found = together(Parallel(joint="synchronous"), {"wide": WORKS["wide"], "other": _regression})
     assert found.joined == ()
     assert same(found.made["wide"], apart["wide"])
+
+
+class _Stated(Run):
+    """Keeps the problem that a trainer states, and trains nothing."""
+
+    problem: Problem | None = None
+
+    def train(self, problem: Problem) -> None:
+        self.problem = problem
+
+
+def test_a_text_network_that_takes_some_of_the_rows_means_the_same_rows_as_the_others() -> None:
+    ids = torch.randint(2, 40, (90, 7), generator=torch.Generator().manual_seed(3))
+    run = _Stated()
+    with training_in(run):
+        fit_texts(Perceptron(4), ids, Y[:90], TextTraining(most_rows=40, batch_rows=8, word_dropout=0.0), 5)
+    problem = run.problem
+    assert problem is not None
+    batches = list(problem.epoch(problem.generator))
+    assert len(set(torch.cat(batches).tolist())) == 40
+    for index in batches:
+        found, target = problem.prepare(index, problem.generator)
+        assert torch.equal(found, ids[index])
+        assert torch.equal(target, Y[index])
+    assert problem.rows == 90
 
 
 def test_what_is_kept_and_told_of_each_is_as_of_one_alone() -> None:
