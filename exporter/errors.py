@@ -4,6 +4,7 @@ ExportError
 ├── RecipeError        a recipe, preset or `--set` is not valid; carries every problem found
 ├── DataError          rows that cannot be trained on, or cannot be split as asked
 ├── TrainingError      a member did not train: its loss is not finite
+│   └── WorkerLost     another worker of its gang is gone: it may go well elsewhere
 ├── MembersFailed      trainings that gave no member, each with its reason, after all others were done
 ├── ConversionError    a member does not become an ONNX graph that the server would take
 ├── ParityError        a member's ONNX graph does not compute what the trained member does
@@ -41,6 +42,10 @@ class DataError(ExportError):
 
 class TrainingError(ExportError):
     """A member's training ended without a usable model."""
+
+
+class WorkerLost(TrainingError):
+    """Another worker of the gang that trains a member died or fell silent."""
 
 
 class MembersFailed(_Listing):

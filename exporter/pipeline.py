@@ -45,6 +45,8 @@ from exporter.reporting.report import report_files, write_report
 from exporter.threads import blas_on_one_thread
 from exporter.training.engines.choice import engine_of
 from exporter.training.engines.hardware import can_compile
+from exporter.training.engines.engine import Given
+from exporter.training.engines.environment import Place
 from exporter.training.finished_jobs import WorkFolder
 from exporter.training.jobs import FINAL, Job, Made
 from exporter.training.records import TrainingRecords
@@ -190,11 +192,7 @@ def _sent(trained: Trained, part: Array) -> dict[str, Array]:
 
 def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report, watch: Watch) -> tuple[Trained, int]:
     engine = engine_of(options, recipe.training)
-    dataset, cleaning = clean(recipe.data.load(options.data), recipe.data.on_bad_rows)
-    if dataset.task != recipe.task:
-        raise DataError(f"the data is for a {dataset.task}, the recipe's task is {recipe.task}")
-    parts = split(dataset.rows, recipe.split, recipe.seed, dataset.classes)
-    dataset = recipe.data.prepare(dataset, parts, recipe.seed)
+    dataset, cleaning, parts = _rows(recipe, options)
     mixtures: list[Mixture] = []
 
     def aggregates(trained: Mapping[Job, Made]) -> Sequence[Job]:
@@ -221,6 +219,24 @@ def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report, w
         mixtures=tuple(mixtures), beginnings=beginnings_of(results, recipe.split.folds),
     )  # fmt: skip
     return trained, made.reused
+
+
+def _rows(recipe: Recipe, options: Options) -> tuple[Dataset, Cleaning, Split]:
+    dataset, cleaning = clean(recipe.data.load(options.data), recipe.data.on_bad_rows)
+    if dataset.task != recipe.task:
+        raise DataError(f"the data is for a {dataset.task}, the recipe's task is {recipe.task}")
+    parts = split(dataset.rows, recipe.split, recipe.seed, dataset.classes)
+    return recipe.data.prepare(dataset, parts, recipe.seed), cleaning, parts
+
+
+def serve(recipe: Recipe, options: Options, own: Place) -> None:
+    """Train what the first rank of the torchrun that runs this command hands over. Raises ExportError."""
+    engine_of(options, recipe.training)  # refuses what the first rank refuses
+    assert options.work is not None, "refused above"
+    from exporter.training.engines.joined import serve as serve_rank
+
+    dataset, _, parts = _rows(recipe, options)
+    serve_rank(own, Given(dataset, parts, options.work, options.device))
 
 
 def _panel(finals: Mapping[str, Made]) -> Panel:

@@ -17,6 +17,7 @@ from exporter.recipe.options import EngineName, Options
 from exporter.recipe.recipe import DEFAULT_PRESET, PRESETS, read_recipe
 from exporter.recipe.schema import recipe_schema
 from exporter.scoring.objective import MetricName
+from exporter.training.engines.environment import place
 from model_repo import RepositoryError
 from model_repo.cli.command_line import Parser
 from model_repo.cli.distribution import install_extra
@@ -100,6 +101,11 @@ def _export(arguments: argparse.Namespace) -> int:
         work=None if arguments.work is None else Path(arguments.work),
         report=None if arguments.report is None else Path(arguments.report),
     )
+    if (own := place()) is not None and not own.drives:
+        from exporter.pipeline import serve
+
+        serve(recipe, options, own)
+        return 0
     # Only now: a wrong option must not wait for torch.
     from exporter.pipeline import export
     from exporter.training.progress import progress

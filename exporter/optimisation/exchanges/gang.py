@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from exporter.errors import TrainingError
+from exporter.errors import TrainingError, WorkerLost
 from exporter.optimisation.loop import Exchanged
 
 _LOST = ("gloo", "NCCL", "Connection", "Timed out", "timed out", "Socket")
@@ -71,7 +71,7 @@ class Gang:
             said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             if not isinstance(error, dist.DistError) and not any(word in said for word in _LOST):
                 raise
-            raise TrainingError(
+            raise WorkerLost(
                 f"worker {self.rank + 1} of {self.workers} lost another, which died or was silent for "
                 f"{self.stall_s:g} s: {said}"
             ) from error

@@ -10,6 +10,7 @@ from exporter.optimisation.spec import Dataflow, Mode, ParameterServer
 from exporter.recipe.options import Options
 from exporter.training.engines.engine import Engine, Task
 from exporter.training.engines.hardware import require_hardware
+from exporter.training.engines.environment import Place, place
 
 
 def engine_of(options: Options, technique: Mode) -> Engine:
@@ -24,9 +25,29 @@ def engine_of(options: Options, technique: Mode) -> Engine:
             f"training.mode is {technique.mode!r}, whose workers are Ray's, got --engine {options.engine}: "
             "expected --engine ray"
         )
+    if (own := place()) is not None:
+        return _joined(own, options)
+    if options.engine == "torchrun":
+        from exporter.training.engines.torchrun import Torchrun
+
+        return Torchrun(_workers(options))
     from exporter.training.engines.local import Local
 
     return Local(_workers(options))
+
+
+def _joined(own: Place, options: Options) -> Engine:
+    """All ranks run this command. Raises ExportError where they would not do so as one."""
+    if options.engine != "torchrun":
+        raise ExportError(
+            f"this command runs under torchrun, as rank {own.rank} of {own.ranks}, got --engine {options.engine}: "
+            "expected --engine torchrun"
+        )
+    if options.work is None:
+        raise ExportError("--work is missing: ranks that torchrun began know of each other by a folder that all see")
+    from exporter.training.engines.joined import Joined
+
+    return Joined(own)
 
 
 def check_gangs(tasks: Sequence[Task]) -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 from exporter.training.engines import pool_worker
 from exporter.training.engines.deaths import how_ended
 from exporter.training.engines.engine import Task
+from exporter.training.engines.environment import ONE_THREAD, loopback
 from exporter.training.engines.pool_worker import Message, Part
 
-# Read by the BLAS and OpenMP libraries when they load, so workers must be born with them.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _END_S = 5.0
 """What a process has to end after it was asked to."""
 
@@ -92,7 +91,11 @@ class Pool:
                 yield worker, None
 
     def end(self) -> None:
-        """All of them; what is asked in vain is killed."""
+        """All of them; those that have nothing to do end by themselves when their pipe does."""
+        for worker in self._idle:
+            worker.connection.close()
+        for worker in self._idle:
+            worker.process.join(_END_S)
         _end(self._workers)
         self._workers, self._idle = [], []
 
@@ -101,7 +104,7 @@ class Pool:
         taken = {worker.number for worker in self._workers}
         number = next(number for number in range(1, len(taken) + 2) if number not in taken)
         process = self._spawn.Process(target=pool_worker.main, args=(its, self._context), daemon=True)
-        with _environment(ONE_THREAD):
+        with _environment({**ONE_THREAD, **loopback()}):
             process.start()
         its.close()
         worker = Worker(number, process, ours)

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import Store  # type: ignore[attr-defined]  # its list of exports lacks it
 
-from exporter.errors import ExportError
+from exporter.errors import ExportError, WorkerLost
 from exporter.optimisation.loop import Exchange
 from exporter.optimisation.run import EpochDone, Run, StepsDone
 from exporter.optimisation.spec import Device
@@ -56,6 +56,8 @@ def attempt(
     runs = [run] if len(task.jobs) == 1 else [Run(observe=observe) for _ in task.jobs]
     try:
         return tuple(run_unit(task.jobs, given.dataset, given.split, runs))
+    except WorkerLost as error:
+        return Failure(str(error), again=True)
     except ExportError as error:
         return Failure(str(error))
     except ModuleNotFoundError as error:

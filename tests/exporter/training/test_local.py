@@ -21,6 +21,7 @@ from exporter.training.engines.choice import engine_of
 from exporter.training.engines.engine import Again, Began, Done, Epoch, Event, Failed, Given, Task
 from exporter.training.engines.local import Local
 from tests.exporter.training.families import Scripted, given, task
+from tests.exporter.training.processes import children
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -31,20 +32,6 @@ def where(tmp_path: Path) -> Iterator[Given]:
     before = children()
     yield given(tmp_path / "work")
     assert children() <= before
-
-
-def children() -> set[int]:
-    """Processes whose parent is this one, but for multiprocessing's own tracker, which stays."""
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            command = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if int(fields[1]) == os.getpid() and b"resource_tracker" not in command:
-            found.add(int(folder.name))
-    return found
 
 
 def outcomes(engine: Local, tasks: list[Task], where: Given) -> tuple[dict[str, Done | Failed], list[Event]]:
