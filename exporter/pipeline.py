@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,10 +44,10 @@ from exporter.reporting.leaderboard import Leaderboard
 from exporter.reporting.mixtures import Mixture
 from exporter.reporting.report import report_files, write_report
 from exporter.threads import blas_on_one_thread
-from exporter.training.engines.choice import engine_of
+from exporter.training.choice import engine_of
+from exporter.training.engines.engine import Engine, Given
+from exporter.training.engines.environment import Place, begun_anew
 from exporter.training.engines.hardware import can_compile
-from exporter.training.engines.engine import Given
-from exporter.training.engines.environment import Place
 from exporter.training.finished_jobs import WorkFolder
 from exporter.training.jobs import FINAL, Job, Made
 from exporter.training.records import TrainingRecords
@@ -191,7 +192,13 @@ def _sent(trained: Trained, part: Array) -> dict[str, Array]:
 
 
 def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report, watch: Watch) -> tuple[Trained, int]:
-    engine = engine_of(options, recipe.training)
+    with closing(engine_of(options, recipe.training)) as engine:
+        return _trained_by(engine, recipe, options, work, report, watch)
+
+
+def _trained_by(
+    engine: Engine, recipe: Recipe, options: Options, work: WorkFolder, report: Report, watch: Watch
+) -> tuple[Trained, int]:
     dataset, cleaning, parts = _rows(recipe, options)
     mixtures: list[Mixture] = []
 
@@ -204,8 +211,8 @@ def _train(recipe: Recipe, options: Options, work: WorkFolder, report: Report, w
     hardware = Hardware(device=options.device, precision=options.precision, compiled=compiled)
     made = train_members(
         recipe, dataset, parts, work,
-        engine=engine, hardware=hardware, repository=options.repository, resume=options.resume, report=report,
-        watch=watch, further=aggregates,
+        engine=engine, hardware=hardware, repository=options.repository,
+        resume=options.resume or begun_anew(), report=report, watch=watch, further=aggregates,
     )  # fmt: skip
     with blas_on_one_thread():
         results, decisions = quantised(made.results, recipe.voters, dataset, recipe.objective)

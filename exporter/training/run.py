@@ -16,7 +16,7 @@ from exporter.members.base import Family
 from exporter.optimisation.spec import Hardware, Mode, Parallel, by_gradient
 from exporter.recipe.recipe import Recipe
 from exporter.seeds import member_seed
-from exporter.training.engines.choice import check_gangs
+from exporter.training.choice import check_gangs
 from exporter.training.engines.engine import Engine, Event, Failed, Given, Outcome, Task
 from exporter.training.engines.queue import longest_first, seconds_of
 from exporter.training.finished_jobs import WorkFolder

@@ -28,6 +28,8 @@ class Given:
     work: Path
     """The work folder: snapshots of running trainings lie there, in a folder by the task's digest."""
     device: Device = "cpu"
+    keeps: bool = True
+    """False where the worker does not see the work folder: it keeps no snapshots."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ Tell = Callable[[Event], None]
 
 
 class Engine(Protocol):
-    """Starts workers, hands tasks to them, ends them."""
+    """Starts workers, hands tasks to them, ends them. An export runs it once or more, and closes it."""
 
     name: str
     workers: int
@@ -123,4 +125,8 @@ class Engine(Protocol):
         A task whose worker dies goes to another, up to MOST_DEATHS. Closing the iterator ends everything that was
         started. Raises ExportError where no worker can be had, ModuleNotFoundError for a library that is missing.
         """
+        ...
+
+    def close(self) -> None:
+        """No run follows: end what was kept for one."""
         ...

@@ -42,3 +42,9 @@ def place() -> Place | None:
         run=os.environ["TORCHELASTIC_RUN_ID"],
         restart=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
     )
+
+
+def begun_anew() -> bool:
+    """Whether a torchrun has begun this command once more, after a rank died: what is finished stays finished."""
+    own = place()
+    return own is not None and own.restart > 0

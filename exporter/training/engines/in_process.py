@@ -15,8 +15,6 @@ _WORKER = "this process"
 class InProcess:
     """No worker but this process; nothing to start, nothing to end."""
 
-    name, workers = "local", 1
-
     def run(self, tasks: Sequence[Task], given: Given, tell: Tell) -> Generator[Outcome, None, None]:
         """See `Engine`. Of gangs it trains none."""
         queue = Queue(tasks)

@@ -36,12 +36,15 @@ class Local:
             return
         size = min(max(self.workers, *(task.ranks for task in tasks)), sum(task.ranks for task in tasks))
         with tempfile.TemporaryDirectory(prefix="tutti-training-") as folder:
-            context = _hand_over(Path(folder), given)
+            context = hand_over(Path(folder), given)
             pool = Pool(size, context)
             try:
                 yield from _Run(pool, tasks, Path(folder), tell).outcomes()
             finally:
                 pool.end()
+
+    def close(self) -> None:
+        """Nothing is kept between runs."""
 
 
 class _Run:
@@ -147,8 +150,10 @@ class _Run:
                 self._pool.drop(worker)
 
 
-def _hand_over(folder: Path, given: Given) -> Path:
-    """By a file: a worker that dies before it has read a pipe would leave this process writing to it for ever."""
+def hand_over(folder: Path, given: Given) -> Path:
+    """What workers of this machine read what they work on from. Raises ExportError.
+
+    By a file: a worker that dies before it has read a pipe would leave this process writing to it for ever."""
     context = folder / "context"
     try:
         with context.open("wb") as stream:

@@ -48,6 +48,9 @@ class Torchrun:
         finally:
             shutil.rmtree(folder.path, ignore_errors=True)
 
+    def close(self) -> None:
+        """Nothing is kept between runs."""
+
 
 def _followed(
     folder: RunFolder, tasks: Sequence[Task], tell: Tell, agent: subprocess.Popen[bytes]

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch.distributed import Store  # type: ignore[attr-defined]  # its list of exports lacks it
 
 from exporter.errors import ExportError, WorkerLost
+from exporter.optimisation.checkpoints import Checkpoints
 from exporter.optimisation.loop import Exchange
 from exporter.optimisation.run import EpochDone, Run, StepsDone
 from exporter.optimisation.spec import Device
@@ -46,16 +47,20 @@ def attempt(
 ) -> Result | Failure:
     """The task's results, or why there is none. Of a gang each worker calls it with the exchange."""
     exchange = exchange or Exchange()
-    folder = given.work / task.digest
-    run = Run(
-        exchange=exchange,
-        observe=observe,
-        checkpoints=lambda network: CheckpointFiles(folder, network, exchange.rank),
-    )
+
+    def checkpoints(network: int) -> Checkpoints | None:
+        return CheckpointFiles(given.work / task.digest, network, exchange.rank) if given.keeps else None
+
+    run = Run(exchange=exchange, observe=observe, checkpoints=checkpoints)
     # Those that train jointly keep no snapshots: a group that was ended begins anew.
     runs = [run] if len(task.jobs) == 1 else [Run(observe=observe) for _ in task.jobs]
+    return guarded(task, lambda: tuple(run_unit(task.jobs, given.dataset, given.split, runs)))
+
+
+def guarded(task: Task, train: Callable[[], Result]) -> Result | Failure:
+    """What `train` gives, or in one line why it gives nothing."""
     try:
-        return tuple(run_unit(task.jobs, given.dataset, given.split, runs))
+        return train()
     except WorkerLost as error:
         return Failure(str(error), again=True)
     except ExportError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exporter.training.choice import engine_of
 
 from exporter.cli.export import main
 from exporter.data.dataset import Dataset
@@ -15,7 +16,6 @@ from exporter.errors import MembersFailed, RecipeError
 from exporter.recipe.options import Options
 from exporter.recipe.recipe import Recipe, parse_recipe
 from exporter.recipe.sources import clean, split
-from exporter.training.engines.choice import engine_of
 from exporter.training.finished_jobs import WorkFolder
 from exporter.training.jobs import FINAL, Made
 from exporter.training.joint import digests_of, units_of

@@ -17,7 +17,7 @@ import pytest
 from exporter.errors import ExportError
 from exporter.optimisation.spec import DataParallel
 from exporter.recipe.options import Options
-from exporter.training.engines.choice import engine_of
+from exporter.training.choice import engine_of
 from exporter.training.engines.engine import Again, Began, Done, Epoch, Event, Failed, Given, Task
 from exporter.training.engines.local import Local
 from tests.exporter.training.families import Scripted, given, task

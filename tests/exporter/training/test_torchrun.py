@@ -71,9 +71,7 @@ def test_nothing_is_left_of_the_ranks(found: Found) -> None:
 def test_a_gang_that_is_larger_than_there_are_ranks_is_refused(tmp_path: Path) -> None:
     where = given(tmp_path)
     large = task("large", Scripted(), where, technique=DataParallel(workers=3))
-    with pytest.raises(
-        ExportError, match=r"workers is 3, --engine torchrun has 2 ranks.*: expected --workers 3"
-    ):
+    with pytest.raises(ExportError, match=r"workers is 3, --engine torchrun has 2 ranks.*: expected --workers 3"):
         list(Torchrun(2).run([large], where, lambda event: None))
 
 

@@ -9,8 +9,8 @@ from exporter.gate.inference import cores
 from exporter.optimisation.spec import Dataflow, Mode, ParameterServer
 from exporter.recipe.options import Options
 from exporter.training.engines.engine import Engine, Task
-from exporter.training.engines.hardware import require_hardware
 from exporter.training.engines.environment import Place, place
+from exporter.training.engines.hardware import require_hardware
 
 
 def engine_of(options: Options, technique: Mode) -> Engine:
@@ -27,6 +27,10 @@ def engine_of(options: Options, technique: Mode) -> Engine:
         )
     if (own := place()) is not None:
         return _joined(own, options)
+    if options.engine == "ray":
+        from exporter.training.cluster.engine import RayEngine
+
+        return RayEngine(0 if options.address and not options.workers else _workers(options), options.address)
     if options.engine == "torchrun":
         from exporter.training.engines.torchrun import Torchrun
 
