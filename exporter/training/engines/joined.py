@@ -45,7 +45,7 @@ class Joined:
         if not self._place.restart:
             shutil.rmtree(folder.path, ignore_errors=True)
         folder.create()
-        folder.hand_over(tasks)
+        folder.hand_over(tasks, rows=given.dataset.digest)
         self._say(_TRAIN)
         follower = Follower(folder, tasks, tell)
         rank = _rank(self._place, folder, tasks, given, self._met(), self._rounds - 1)
@@ -86,8 +86,8 @@ def _serve_round(place: Place, given: Given, store: Store, rounds: int) -> None:
         tasks = folder.tasks()
     except FileNotFoundError as error:
         raise ExportError(f"rank {place.rank}: --work {given.work} is not the folder that rank 0 sees") from error
-    if tasks[0].jobs[0].digest(given.dataset, given.split) != tasks[0].digest:
-        raise ExportError(f"rank {place.rank} has other rows or other versions of libraries than rank 0")
+    if folder.rows() != given.dataset.digest:
+        raise ExportError(f"rank {place.rank} has other rows than rank 0: --data must hold the same on all nodes")
     rank = _rank(place, folder, tasks, given, store, rounds)
     with _letting_go(rank):
         for _ in rank.serve():

@@ -18,7 +18,7 @@ from exporter.training.engines.worker import Failure
 
 Kind = TypeVar("Kind")
 
-CONTEXT, TASKS, ALIVE = "context", "tasks", "alive"
+CONTEXT, TASKS, ROWS, ALIVE = "context", "tasks", "rows", "alive"
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -58,11 +58,12 @@ class RunFolder:
         except OSError as error:
             raise ExportError(f"work folder {self.path.parent}: {error.strerror}") from error
 
-    def hand_over(self, tasks: Sequence[Task], given: Given | None = None) -> None:
-        """What ranks work on; without `given` they have the rows by themselves. Raises ExportError."""
+    def hand_over(self, tasks: Sequence[Task], given: Given | None = None, rows: str = "") -> None:
+        """What ranks work on; without `given` they have the rows by themselves, of this digest. Raises ExportError."""
         try:
             if given is not None:
                 self._write(CONTEXT, pickle.dumps(given, pickle.HIGHEST_PROTOCOL))
+            self._write(ROWS, rows.encode())
             self._write(TASKS, pickle.dumps(tuple(tasks), pickle.HIGHEST_PROTOCOL))
         except OSError as error:
             raise ExportError(
@@ -79,6 +80,10 @@ class RunFolder:
         """All tasks, in the order in which they had best begin."""
         found: tuple[Task, ...] = pickle.loads((self.path / TASKS).read_bytes())  # noqa: S301 - see the class
         return found
+
+    def rows(self) -> str:
+        """The digest of the first rank's."""
+        return (self.path / ROWS).read_text()
 
     def outcome(self, task: Task) -> tuple[Result | Failure, str] | None:
         """What became of the task, and by whom; None as long as it runs or waits."""

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exporter.training.choice import engine_of
 
 from exporter.cli.export import main
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
 from exporter.errors import MembersFailed, RecipeError
+from exporter.optimisation.spec import Hardware
 from exporter.recipe.options import Options
 from exporter.recipe.recipe import Recipe, parse_recipe
 from exporter.recipe.sources import clean, split
+from exporter.training.choice import engine_of
 from exporter.training.finished_jobs import WorkFolder
 from exporter.training.jobs import FINAL, Made
 from exporter.training.joint import digests_of, units_of
@@ -69,7 +70,7 @@ def data() -> tuple[Dataset, Split]:
 def train(made: Recipe, data: tuple[Dataset, Split], work: Path, *, resume: bool = False, workers: int = 1) -> AllMade:
     engine = engine_of(Options(work, workers=workers), made.training)
     return train_members(
-        made, *data, WorkFolder(work), engine=engine, device="cpu", repository=work, resume=resume,
+        made, *data, WorkFolder(work), engine=engine, hardware=Hardware(), repository=work, resume=resume,
         report=lambda *_: None, watch=lambda _: None,
     )  # fmt: skip
 
@@ -93,7 +94,7 @@ def test_who_trained_jointly_is_known_of_each_member(trained: dict[str, Made]) -
 
 
 def test_a_fold_of_members_that_train_jointly_is_one_unit() -> None:
-    jobs = jobs_of(recipe("split.folds=2"), "cpu")
+    jobs = jobs_of(recipe("split.folds=2"), Hardware())
     units = [(unit[0].fold, {job.member for job in unit}) for unit in units_of(jobs)]
     assert len(units) == 6
     for fold in (FINAL, 0, 1):
@@ -113,7 +114,7 @@ def test_results_are_taken_over_by_digest_of_the_whole_group(
 def test_a_group_of_which_a_result_is_missing_trains_anew_to_the_same_answers_in_any_process(
     trained: dict[str, Made], data: tuple[Dataset, Split], work: Path
 ) -> None:
-    jobs = jobs_of(recipe(), "cpu")
+    jobs = jobs_of(recipe(), Hardware())
     digests = digests_of(jobs, *data)
     (wavelet,) = (job for job in jobs if job.member == "wavelet")
     (work / f"{digests[wavelet]}.npz").unlink()
@@ -124,7 +125,7 @@ def test_a_group_of_which_a_result_is_missing_trains_anew_to_the_same_answers_in
 
 def test_a_digest_changes_with_every_partner_and_option_and_of_no_one_else(data: tuple[Dataset, Split]) -> None:
     def digests(*overrides: str) -> dict[str, str]:
-        jobs = jobs_of(recipe(*overrides), "cpu")
+        jobs = jobs_of(recipe(*overrides), Hardware())
         return {job.member: digest for job, digest in digests_of(jobs, *data).items()}
 
     base = digests()
