@@ -115,9 +115,15 @@ def train_members(
     ledger.require_all()
     records = TrainingRecords(
         engine=engine.name, technique=recipe.training.mode, workers=engine.workers,
-        seconds=round(time.perf_counter() - started, 3), trainings=tuple(ledger.records.values()),
+        seconds=round(time.perf_counter() - started, 3), trainings=_in_order(ledger.records, jobs),
     )  # fmt: skip
     return AllMade(_by_member(ledger.results), ledger.reused, records)
+
+
+def _in_order(records: Mapping[Job, TrainingRecord], jobs: Sequence[Job]) -> tuple[TrainingRecord, ...]:
+    """As the recipe names them; what was made of them follows."""
+    place = {(job.member, job.fold): number for number, job in enumerate(jobs)}
+    return tuple(records[job] for job in sorted(records, key=lambda job: place.get((job.member, job.fold), len(jobs))))
 
 
 class _Ledger:

@@ -1,4 +1,4 @@
-"""`python -m loadtest.bench curves | overload | swap | rows | beside | checkouts`: Tutti alone; short unless told."""
+"""`python -m loadtest.bench curves | overload | swap | rows | beside | checkouts | training`: Tutti alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from typing import get_args
 
 import msgspec
 
-from loadtest.bench import beside, checkouts, curves, many_rows, overload, swap
+from loadtest.bench import beside, checkouts, curves, many_rows, overload, swap, training
 from loadtest.bench.curves import Name
 from loadtest.bench.plot import draw
 from loadtest.bench.serving import serving
-from loadtest.bench.text import beside_text, checkouts_text, curves_text, overload_text, rows_text, swaps_text
+from loadtest.bench.text import (
+    beside_text,
+    checkouts_text,
+    curves_text,
+    overload_text,
+    rows_text,
+    swaps_text,
+    training_text,
+)
 from loadtest.errors import LoadtestError
 from loadtest.peers import wrk
 from loadtest.peers.ensembles import CLASSES, Ensemble, build, write
@@ -54,7 +62,7 @@ def _ended(number: int, frame: FrameType | None) -> None:
 def _parser() -> Parser:
     common = Parser(add_help=False)
     common.add_argument("--out", type=Path, metavar="DIR", help="write the result here, as Markdown and JSON")
-    common.add_argument("--tutti", default="", metavar="ARGS", help="more arguments for `tutti serve`")
+    common.add_argument("--tutti", default="", metavar="ARGS", help="more for `tutti serve` or `export`")
     loaded = Parser(add_help=False)
     loaded.add_argument("--ensemble", choices=tuple(_ENSEMBLES), default="wide", help="tiny: µs, cnn: ms, wide: 10 ms")
     loaded.add_argument(
@@ -84,6 +92,12 @@ def _parser() -> Parser:
     for short in (four, five, six):
         short.add_argument("--seconds", type=int, default=2, metavar="S", help="for each figure [2]")
         short.add_argument("--rounds", type=int, default=5, metavar="R", help="medians are given [5]")
+    seven = benchmarks.add_parser("training", parents=[common], help="exports with one worker and several, by engine")
+    seven.add_argument("--recipe", default="digits", metavar="NAME|FILE", help="[digits]")
+    seven.add_argument("--preset", default="balanced", metavar="P", help="[balanced]")
+    seven.add_argument("--engines", default="local,torchrun,ray", metavar="E,E", help="[%(default)s]")
+    seven.add_argument("--workers", type=int, default=2, metavar="N", help="beside one [2]")
+    seven.add_argument("--rounds", type=int, default=3, metavar="R", help="medians are given [3]")
     return parser
 
 
@@ -185,9 +199,26 @@ def _checkouts(arguments: argparse.Namespace, folder: Path) -> None:
     _give(arguments.out, "checkouts", checkouts_text(found), found)
 
 
+def _training(arguments: argparse.Namespace, folder: Path) -> None:
+    if arguments.workers < 2 or arguments.rounds < 1:
+        raise PeerError(f"--workers is {arguments.workers} and --rounds {arguments.rounds}; expected at least 2 and 1")
+    plan = training.Plan(
+        recipe=arguments.recipe,
+        preset=arguments.preset,
+        engines=[word for word in arguments.engines.split(",") if word],
+        workers=arguments.workers,
+        rounds=arguments.rounds,
+        arguments=shlex.split(arguments.tutti),
+        folder=folder,
+        tell=_tell,
+    )
+    found = training.measure(plan)
+    _give(arguments.out, "training", training_text(found), found)
+
+
 _BENCHMARKS: dict[str, Callable[[argparse.Namespace, Path], None]] = {
     "curves": _curves, "overload": _overload, "swap": _swap, "rows": _rows, "beside": _beside,
-    "checkouts": _checkouts,
+    "checkouts": _checkouts, "training": _training,
 }  # fmt: skip
 
 

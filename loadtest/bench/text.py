@@ -10,6 +10,7 @@ from loadtest.bench.curves import Curve, Curves
 from loadtest.bench.many_rows import ManyRows
 from loadtest.bench.overload import Overload
 from loadtest.bench.swap import Swap
+from loadtest.bench.training import TrainingBench
 from loadtest.peers.table import number
 
 
@@ -149,4 +150,33 @@ def checkouts_text(result: Checkouts) -> str:
         load = f"{one.protocol}, {one.connections} connection{'s' * (one.connections != 1)}"
         used = f"{one.before_cpu_us:.1f} | {one.now_cpu_us:.1f} | {one.cpu_ratio:.3f}"
         lines.append(f"| {load} | {' | '.join(cells)} | {one.ratio:.3f} | {used} | {' | '.join(late)} |")
+    return "\n".join(lines) + "\n"
+
+
+def training_text(result: TrainingBench) -> str:
+    """A table of the engines, and one of workers that there are not."""
+    lines = [
+        result.machine.line(),
+        f"(after it {result.load_after:.2f}). {result.recipe}, preset {result.preset}: {result.tasks} trainings, "
+        f"{result.rounds} interleaved rounds, medians.",
+        "",
+        f"| engine | 1 worker s | {result.workers} workers s | speed-up (lowest to highest) | processor s of all |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for one in result.speedups:
+        spread = f"{one.ratio:.2f} ({one.lowest:.2f} to {one.highest:.2f})"
+        lines.append(
+            f"| {one.engine} | {number(one.one_s)} | {number(one.several_s)} | {spread} | {number(one.processor_s)} |"
+        )
+    lines += [
+        "",
+        "Simulated from these trainings' processor seconds (list scheduling):",
+        "",
+        "| workers | recipe's order s | longest first s | bound s | speed-up, longest first |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    alone = result.schedules[0].longest_first_s
+    for each in result.schedules:
+        cells = [number(value) for value in (each.recipe_order_s, each.longest_first_s, each.bound_s)]
+        lines.append(f"| {each.workers} | {' | '.join(cells)} | {alone / each.longest_first_s:.1f} |")
     return "\n".join(lines) + "\n"
