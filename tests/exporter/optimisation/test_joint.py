@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Literal
 
 import pytest
 import torch
@@ -57,10 +58,18 @@ class Perceptron(nn.Module):
         return found
 
 
-def work(name: str, run: Run, *, epochs: int = 6, rate: float = 0.02, slow_s: float = 0.0) -> nn.Module:
+def work(
+    name: str,
+    run: Run,
+    *,
+    epochs: int = 6,
+    rate: float = 0.02,
+    slow_s: float = 0.0,
+    average: Literal["ema", "swa"] | None = None,
+) -> nn.Module:
     """A trainer as those of the families are: it builds under its seed, and states a problem."""
     seed = HIDDEN[name]
-    training = Training(epochs=epochs, learning_rate=rate, batch_rows=48)
+    training = Training(epochs=epochs, learning_rate=rate, batch_rows=48, average=average)
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
         time.sleep(slow_s)
@@ -268,6 +277,16 @@ def test_one_that_can_and_one_that_cannot_are_trained_as_without(apart: dict[str
     found = together(Parallel(joint="synchronous"), {"wide": WORKS["wide"], "other": _regression})
     assert found.joined == ()
     assert same(found.made["wide"], apart["wide"])
+
+
+def test_weights_are_averaged_and_curves_drawn_as_of_one_alone() -> None:
+    works: Works = {name: partial(work, name, average="swa") for name in HIDDEN}
+    runs = {name: Run() for name in HIDDEN}
+    found = train_together(works, Parallel(joint="synchronous", independence=1.0), runs)
+    alone = Run()
+    assert same(found.made["narrow"], works["narrow"](alone))
+    assert runs["narrow"].curves == alone.curves
+    assert [len(run.curves[0].points) for run in runs.values()] == [6, 6, 6]
 
 
 class _Stated(Run):
