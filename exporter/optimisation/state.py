@@ -40,7 +40,9 @@ def digest_of(states: Sequence[State]) -> str:
     found = hashlib.sha256()
     for place, name, tensor in _each(states):
         found.update(_declared(place, name, tensor))
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        # Copied: a tensor of one entry counts as contiguous whatever its stride, which a view does not take.
+        flat = tensor.detach().cpu().reshape(-1).clone(memory_format=torch.contiguous_format)
+        found.update(flat.view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 

@@ -21,13 +21,16 @@ _MAX_NORM = 5.0
 
 
 class Clips:
-    """The clips of `rows` as tensors: `audio` [n, T], `length` int64 [n] in samples, `target` int64 [n]."""
+    """The clips of `rows` as tensors: `audio` [n, T], `length` int64 [n] in samples, `target` int64 [n].
 
-    def __init__(self, rows: Rows, device: str) -> None:
+    On the CPU, where batches are cut, distorted and joined; what is trained on goes to the network's device.
+    """
+
+    def __init__(self, rows: Rows) -> None:
         audio = rows.inputs[INPUT]
-        self.audio = torch.from_numpy(audio).to(device)
-        self.length = torch.from_numpy(lengths(audio)).to(device)
-        self.target = torch.from_numpy(rows.target).to(device)
+        self.audio = torch.from_numpy(audio)
+        self.length = torch.from_numpy(lengths(audio))
+        self.target = torch.from_numpy(rows.target)
 
     def __len__(self) -> int:
         return len(self.target)
@@ -84,19 +87,28 @@ def solved(
 ) -> nn.Module:
     """`module` trained in place on batches of clips about as long; set to evaluation.
 
-    `prepare` makes a batch of the clips' numbers. Raises TrainingError where the loss is not finite.
+    `prepare` makes a batch of the clips' numbers, on the CPU. Raises TrainingError where the loss is not finite.
     """
+    device = next(module.parameters()).device
+
+    def moved(batch: Batch) -> Batch:
+        return tuple(tensor.to(device) for tensor in batch)
+
+    def plain(index: Tensor) -> Batch:
+        audio, _, target = clips.taken(index)
+        return moved((audio, target))
+
     problem = Problem(
         module=module,
         rows=len(clips),
         epoch=lambda drawing: epoch_of(clips, training.batch_rows, drawing),
-        prepare=prepare,
+        prepare=lambda index, drawing: moved(prepare(index, drawing)),
         loss=loss,
         steps=training.epochs * sum(1 for _ in epoch_of(clips, training.batch_rows, torch.Generator())),
         spec=training,
         generator=generator,
         most_gradient=_MAX_NORM,
         logits=logits,
-        plain=lambda index: (*clips.taken(index)[::2],),
+        plain=plain,
     )
     return optimise(problem)

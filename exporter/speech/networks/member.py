@@ -44,8 +44,8 @@ def train_clip_classifier(
     """A member with logits. Raises TrainingError."""
     with seeded(setting.seed):
         module = build().to(setting.device)
-        clips = Clips(rows, setting.device)
-        generator = torch.Generator(setting.device).manual_seed(setting.seed)
+        clips = Clips(rows)
+        generator = torch.Generator().manual_seed(setting.seed)
         criterion = nn.CrossEntropyLoss(label_smoothing=training.label_smoothing)
 
         def prepare(index: Tensor, drawing: torch.Generator) -> Batch:

@@ -55,7 +55,7 @@ class TransducerMember(SoundMember):
         """
         rate = sample_rate(self._setting)
         generator = torch.Generator().manual_seed(0)  # the same strings whatever the member's seed
-        strings = drawn(Clips(rows, "cpu"), _TEST_STRINGS, self._spec.joining, rate, generator, None)
+        strings = drawn(Clips(rows), _TEST_STRINGS, self._spec.joining, rate, generator, None)
         said = [
             tokens[:length] for tokens, length in zip(strings.tokens.tolist(), strings.length.tolist(), strict=True)
         ]
@@ -93,7 +93,7 @@ def train_transducer(spec: SoundTransducer, rows: Rows, setting: Setting) -> Tra
     training, rate = spec.training, sample_rate(setting)
     with seeded(setting.seed):
         module = Transducer(rate, setting.columns, spec.hidden, spec.dropout).to(setting.device)
-        clips = Clips(rows, setting.device)
+        clips = Clips(rows)
 
         def prepare(index: Tensor, drawing: torch.Generator) -> Batch:
             audio, length, target = clips.taken(index)

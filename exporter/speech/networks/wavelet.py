@@ -71,7 +71,7 @@ class WaveletMember:
 def train_wavelet(spec: SoundWavelet, rows: Rows, setting: Setting) -> WaveletMember:
     """Trees on the float32 features of the rows and of their distorted copies."""
     features = Features(Scattering(sample_rate(setting), spec.segments, spec.parts), setting)
-    clips = Clips(rows, "cpu")
+    clips = Clips(rows)
     generator = torch.Generator().manual_seed(setting.seed)
     # By length, so that a batch is little padding.
     order = clips.length.argsort(stable=True)

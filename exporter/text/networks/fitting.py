@@ -24,7 +24,7 @@ def fit_texts(module: nn.Module, ids: Tensor, target: Tensor, training: TextTrai
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(target), generator=generator)[: training.most_rows or len(target)]
-    counts = token_counts(ids[chosen])
+    counts = token_counts(ids[chosen]).cpu()  # rows are put into batches there, whatever the device
 
     def epoch(drawing: torch.Generator) -> Iterator[Tensor]:
         return (chosen[index] for index in batches(counts, training.batch_rows, drawing))
