@@ -16,6 +16,7 @@ from exporter.assembling.beginnings import beginnings_of
 from exporter.cli.aggregate import main
 from exporter.cli.refit import main as refit
 from exporter.errors import DataError, ParametersError
+from exporter.optimisation.spec import Hardware
 from exporter.parameters.file import Parameters, read, unpacked
 from exporter.parameters.origin import OfFile, OfVersion
 from exporter.parameters.sources import found
@@ -148,8 +149,8 @@ def test_another_export_begins_with_a_version_s_parameters_where_they_fit(small:
     text = RECIPE[: RECIPE.index("[members.base]")] + NEXT
     recipe = parse_recipe(text.encode(), "next")
     made = train_members(
-        recipe, *loaded(recipe), WorkFolder(tmp_path), engine=Local(1), device="cpu", repository=small / "models",
-        resume=False, report=lambda *_: None, watch=lambda _: None,
+        recipe, *loaded(recipe), WorkFolder(tmp_path), engine=Local(1), hardware=Hardware(),
+        repository=small / "models", resume=False, report=lambda *_: None, watch=lambda _: None,
     )  # fmt: skip
     (beginning,) = beginnings_of(made.results, 0)
     assert beginning.source == "small/1:other"
@@ -187,7 +188,7 @@ def changed(small: Path, tmp_path: Path, init_from: str, **split: object) -> tup
 
 def test_folds_begin_anew_where_the_parameters_have_seen_their_rows(small: Path, tmp_path: Path) -> None:
     starts, recipe, dataset, parts = changed(small, tmp_path, "small/1:other")
-    jobs = {job.fold: job for job in jobs_of(recipe, "cpu") if job.member == "other"}
+    jobs = {job.fold: job for job in jobs_of(recipe, Hardware()) if job.member == "other"}
     final = starts.begun(jobs[FINAL], {}, dataset, parts)
     assert final.start is not None
     assert final.start.source == "small/1:other"
@@ -197,14 +198,14 @@ def test_folds_begin_anew_where_the_parameters_have_seen_their_rows(small: Path,
 
 def test_parameters_that_have_seen_test_rows_are_refused(small: Path, tmp_path: Path) -> None:
     starts, recipe, dataset, parts = changed(small, tmp_path, "small/1:other", test=0.5)
-    job = next(job for job in jobs_of(recipe, "cpu") if job.member == "other" and job.fold == FINAL)
+    job = next(job for job in jobs_of(recipe, Hardware()) if job.member == "other" and job.fold == FINAL)
     with pytest.raises(DataError, match=r"init_from small/1:other was trained on [0-9]+ of the [0-9]+ validation and"):
         starts.begun(job, {}, dataset, parts)
 
 
 def test_members_of_a_recipe_are_trained_after_those_they_begin_with_fold_by_fold(small: Path) -> None:
     recipe = read_recipe(small / "small.toml", overrides=["split.folds=2"])
-    starts, jobs = Starts(recipe, small / "models"), jobs_of(recipe, "cpu")
+    starts, jobs = Starts(recipe, small / "models"), jobs_of(recipe, Hardware())
     first, second = starts.waves(jobs)
     assert {job.member for job in second} == {"a", "b"}
     assert len(first) + len(second) == len(jobs)
@@ -213,7 +214,7 @@ def test_members_of_a_recipe_are_trained_after_those_they_begin_with_fold_by_fol
 
 def test_a_mixture_of_a_fold_is_of_that_fold_s_networks(small: Path) -> None:
     a, b = (kept(small / "models", name) for name in ("a", "b"))
-    job = next(job for job in jobs_of(read_recipe(small / "small.toml"), "cpu") if job.member == "a")
+    job = next(job for job in jobs_of(read_recipe(small / "small.toml"), Hardware()) if job.member == "a")
     mixed = mixed_job("soup", replace(job, fold=1), {"a": a, "b": b}, {"a": 1.0, "b": 0.0})
     assert (mixed.member, mixed.fold) == ("soup", 1)
     assert mixed.start is not None
