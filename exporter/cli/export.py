@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, get_args
 
 import msgspec
@@ -67,10 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.list:
             _print_list(as_json=arguments.json)
             return 0
-        return _export(arguments)
-    except KeyboardInterrupt:
+        with _terminated_like_interrupted():
+            return _export(arguments)
+    except KeyboardInterrupt as error:
         print("tutti export: interrupted, nothing is published; --resume goes on from here", file=sys.stderr)
-        return 130
+        return 143 if isinstance(error, _Terminated) else 130
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package in OURS:
@@ -83,6 +88,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ExportError, RepositoryError) as error:
         print(f"tutti export: {error}", file=sys.stderr)
         return 2
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what is running is ended as by Ctrl-C."""
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _export(arguments: argparse.Namespace) -> int:
