@@ -29,6 +29,10 @@ class Exchanged:
     synchronisations: int = 0
     """Rounds in which weights or gradients went round."""
 
+    def since(self, before: Exchanged) -> Exchanged:
+        """What came after `before`."""
+        return Exchanged(self.bytes - before.bytes, self.synchronisations - before.synchronisations)
+
 
 class Exchange:
     """One worker alone, who tells nobody anything. Others override what they do otherwise.

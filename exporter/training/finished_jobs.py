@@ -15,6 +15,7 @@ from exporter.errors import ExportError
 from exporter.gate.parity import Parity
 from exporter.members.base import ExtraGraph
 from exporter.optimisation.curve import Curve
+from exporter.optimisation.loop import Exchanged
 from exporter.optimisation.state import Begun
 from exporter.training.jobs import Made
 from model_repo.format.manifest import Kind
@@ -30,6 +31,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     begun: tuple[Begun, ...] = ()
     curves: tuple[Curve, ...] = ()
     processor_seconds: float = 0.0
+    exchanged: Exchanged = msgspec.field(default_factory=Exchanged)
     worker: str = ""
     joint: tuple[str, ...] = ()
 
@@ -50,7 +52,7 @@ class WorkFolder:
                     found["onnx"].tobytes(), facts.kind, found["held"], found["outputs"], facts.parity, facts.seconds,
                     facts.heads, extras=facts.extras, figures=facts.figures,
                     parameters=found["parameters"].tobytes(), begun=facts.begun, curves=facts.curves,
-                    processor_seconds=facts.processor_seconds, worker=facts.worker,
+                    processor_seconds=facts.processor_seconds, exchanged=facts.exchanged, worker=facts.worker,
                     joint=facts.joint,
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError):
@@ -61,7 +63,7 @@ class WorkFolder:
         facts = _Facts(
             kind=made.kind, parity=made.parity, seconds=made.seconds, heads=made.heads, extras=made.extras,
             figures=dict(made.figures), begun=made.begun, curves=made.curves,
-            processor_seconds=made.processor_seconds, worker=made.worker,
+            processor_seconds=made.processor_seconds, exchanged=made.exchanged, worker=made.worker,
             joint=made.joint,
         )  # fmt: skip
         buffer = io.BytesIO()

@@ -22,6 +22,7 @@ from exporter.gate.sweep import Sweep
 from exporter.members.base import Extended, ExtraGraph, Family, Group, Setting, Trained, names_of
 from exporter.optimisation.arithmetic import Arithmetic
 from exporter.optimisation.curve import Curve
+from exporter.optimisation.loop import Exchanged
 from exporter.optimisation.run import Run, training_in
 from exporter.optimisation.spec import Device, Mode, Parallel, Precision
 from exporter.optimisation.state import Begun
@@ -115,6 +116,8 @@ class Made:
     """Of each network that was trained, what was measured on the way."""
     processor_seconds: float = 0.0
     """Of the worker that trained it; of a gang the first one's."""
+    exchanged: Exchanged = field(default_factory=Exchanged)
+    """What that worker told the others while it trained."""
     worker: str = ""
     joint: tuple[str, ...] = ()
     """The members that its network was trained jointly with, itself too; empty: by itself."""
@@ -154,7 +157,7 @@ def run_job(job: Job, dataset: Dataset, split: Split, run: Run | None = None) ->
 
 
 def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
-    start, processor = time.perf_counter(), time.process_time()
+    start, processor, before = time.perf_counter(), time.process_time(), replace(run.exchange.exchanged)
     fit, held = _rows(job, split)
     setting = setting_of(job, dataset)
     if job.start is not None:
@@ -183,7 +186,7 @@ def _run(job: Job, dataset: Dataset, split: Split, run: Run) -> Made:
         data, trained.kind, rows.ids, outputs, parity, seconds, heads, extras=extras, figures=figures,
         parameters=_parameters(job, dataset, fit, run), begun=tuple(run.begun),
         curves=tuple(run.curves),
-        processor_seconds=time.process_time() - processor,
+        processor_seconds=time.process_time() - processor, exchanged=run.exchange.exchanged.since(before),
     )  # fmt: skip
 
 

@@ -15,6 +15,10 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     processor_seconds: float
     """Of its worker, of a gang of the first."""
     worker: str
+    exchanged_bytes: int = 0
+    """Told and heard by that worker while it trained together with others."""
+    synchronisations: int = 0
+    """How often it did."""
     taken_over: bool = False
     """From an earlier, interrupted export."""
     ended: tuple[str, ...] = ()
@@ -45,8 +49,11 @@ class TrainingRecords(msgspec.Struct, frozen=True, kw_only=True):
         total = sum(one.seconds for one in self.new)
         processor = sum(one.processor_seconds for one in self.new)
         over = len(self.trainings) - len(self.new)
+        rounds, told = sum(one.synchronisations for one in self.new), sum(one.exchanged_bytes for one in self.new)
+        exchanged = f"; {told / 1e6:.1f} MB in {rounds} synchronisations by first workers" if rounds else ""
         taken = f", {over} taken over" if over else ""
         return (
             f"Training: {self.technique} by --engine {self.engine}, workers: {self.workers}; {len(self.new)} trainings "
-            f"of {total:.1f} s together ({processor:.1f} s of processor time) in {self.seconds:.1f} s{taken}."
+            f"of {total:.1f} s together ({processor:.1f} s of processor time) in {self.seconds:.1f} s"
+            f"{taken}{exchanged}."
         )

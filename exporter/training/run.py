@@ -206,6 +206,7 @@ class _Ledger:
             self.records[job] = TrainingRecord(
                 member=job.member, fold=None if job.fold == FINAL else job.fold, seconds=round(one.seconds, 3),
                 processor_seconds=round(one.processor_seconds, 3), worker=worker, taken_over=taken_over,
+                exchanged_bytes=one.exchanged.bytes, synchronisations=one.exchanged.synchronisations,
                 ended=tuple(ended for curve in one.curves if (ended := curve.summary())),
             )  # fmt: skip
 

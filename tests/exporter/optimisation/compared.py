@@ -29,7 +29,7 @@ from exporter.members.base import Family
 from exporter.optimisation.exchanges.by_technique import exchange_for
 from exporter.optimisation.exchanges.gang import gang
 from exporter.optimisation.exchanges.local_sgd import LocalSgdExchange
-from exporter.optimisation.loop import Exchange, Exchanged
+from exporter.optimisation.loop import Exchange
 from exporter.optimisation.problem import Problem
 from exporter.optimisation.run import Run
 from exporter.optimisation.spec import DataParallel, LocalSgd, Mode, Parallel
@@ -75,7 +75,7 @@ class Setting:
         """The published member."""
         return Job(self.member, self.spec, FINAL, member_seed(self.seed, self.member, FINAL), technique=technique)
 
-    def figures(self, name: str, made: Made, seconds: float, exchanged: Exchanged) -> dict[str, object]:
+    def figures(self, name: str, made: Made, seconds: float) -> dict[str, object]:
         """A line."""
         test = self.dataset.rows.take(self.split.test)
         logits = torch.from_numpy(np.array(Graph(made.onnx).in_batches(test.inputs)))
@@ -87,8 +87,8 @@ class Setting:
             "accuracy": float((logits.argmax(dim=1) == target).float().mean()),
             "log_loss": float(torch.nn.functional.cross_entropy(logits, target)),
             "seconds": round(seconds, 2),
-            "bytes": exchanged.bytes,
-            "synchronisations": exchanged.synchronisations,
+            "bytes": made.exchanged.bytes,
+            "synchronisations": made.exchanged.synchronisations,
         }
 
 
@@ -125,7 +125,7 @@ def trained(name: str, setting: Setting, technique: Mode, exchange: Exchange) ->
     """One training, and its line."""
     run = Timed(exchange)
     made = run_job(setting.job(technique), setting.dataset, setting.split, run)
-    return setting.figures(name, made, run.seconds, exchange.exchanged)
+    return setting.figures(name, made, run.seconds)
 
 
 def rank(store: str, seeds: int, member: str) -> None:
