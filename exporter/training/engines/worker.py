@@ -49,11 +49,11 @@ def attempt(
     exchange = exchange or Exchange()
 
     def checkpoints(network: int) -> Checkpoints | None:
-        return CheckpointFiles(given.work / task.digest, network, exchange.rank) if given.keeps else None
+        # Those that train jointly keep no snapshots: a group that was ended begins anew.
+        keeps = given.keeps and len(task.jobs) == 1
+        return CheckpointFiles(given.work / task.digest, network, exchange.rank) if keeps else None
 
-    run = Run(exchange=exchange, observe=observe, checkpoints=checkpoints)
-    # Those that train jointly keep no snapshots: a group that was ended begins anew.
-    runs = [run] if len(task.jobs) == 1 else [Run(observe=observe) for _ in task.jobs]
+    runs = [Run(exchange=exchange, observe=observe, checkpoints=checkpoints) for _ in task.jobs]
     return guarded(task, lambda: tuple(run_unit(task.jobs, given.dataset, given.split, runs)))
 
 
