@@ -85,6 +85,7 @@ def test_a_training_that_goes_on_goes_on_with_its_scale() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a C++ compiler at work
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's own import
 def test_a_compiled_network_learns_what_one_that_is_not_learns() -> None:
     x = torch.randn(64, 4, generator=torch.Generator().manual_seed(3))
