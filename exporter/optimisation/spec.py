@@ -145,6 +145,16 @@ class LocalSgd(_Together, frozen=True, kw_only=True, tag="local_sgd"):
     """Nesterov's, of the outer steps."""
 
 
+class Federated(LocalSgd, frozen=True, kw_only=True, tag="federated"):
+    """Federated averaging (McMahan et al. 2017): each worker takes steps on rows of its own shard alone, and every
+    `period` all go on from the mean of their weights by the shards' sizes. Rows are told to nobody."""
+
+    period: Count = 20
+    """Steps of a round."""
+    shards: Literal["random", "by_class"] = "random"
+    """Whose rows are whose: dealt at random, or neighbours in the order of their classes, which is hard."""
+
+
 class _Asynchronous(_Together, frozen=True, kw_only=True, tag="asynchronous"):
     servers: Count = 1
     """Shards that the weights are kept in."""
@@ -175,7 +185,7 @@ class Dataflow(_Asynchronous, frozen=True, kw_only=True, tag="dataflow"):
     """Batches that are made and not yet taken; producers wait beyond."""
 
 
-Mode = Parallel | DataParallel | LocalSgd | ParameterServer | Dataflow
+Mode = Parallel | DataParallel | LocalSgd | Federated | ParameterServer | Dataflow
 Device = Literal["cpu", "cuda", "mps", "xla"]
 """Where networks train: the CPU, an NVIDIA or AMD GPU, Apple's GPU, a TPU by PyTorch/XLA."""
 Precision = Literal["float32", "bf16", "fp16"]

@@ -55,10 +55,19 @@ class LocalSgdExchange(Company):
         for index in problem.epoch(problem.generator):
             own = self.part(index)
             self._apart = True
-            yield problem.prepare(own if len(own) >= _FEWEST_ROWS else index[:_FEWEST_ROWS], self._drawing)
+            yield problem.prepare(own if len(own) >= _FEWEST_ROWS else self.few(index), self._drawing)
             self._batches += 1
             if self._batches % self._technique.period == 0:
                 self._meet(loop.problem.module)
+
+    def few(self, index: Tensor) -> Tensor:
+        """What this worker takes of a batch that has hardly any rows for it."""
+        return index[:_FEWEST_ROWS]
+
+    def mean(self, flat: Tensor) -> None:
+        """The workers' numbers become their mean in place."""
+        self.gang.sum(flat)
+        flat /= self.workers
 
     def end(self, loop: Loop) -> None:
         """All meet for the last time; buffers that are whole numbers become the first worker's."""
@@ -88,8 +97,7 @@ class LocalSgdExchange(Company):
     def _meet(self, module: nn.Module) -> None:
         parameters, buffers = list(module.parameters()), [b for b in module.buffers() if b.is_floating_point()]
         mean = _flat([*parameters, *buffers], self._met.device)
-        self.gang.sum(mean)
-        mean /= self.workers
+        self.mean(mean)
         self.exchanged.synchronisations += 1
         self._apart = False
         weights, statistics = mean[: len(self._met)], mean[len(self._met) :]

@@ -20,7 +20,7 @@ from exporter.errors import TrainingError
 from exporter.optimisation.checkpoints import Snapshot
 from exporter.optimisation.exchanges.by_technique import exchange_for
 from exporter.optimisation.run import Run, optimise, seeded, training_in
-from exporter.optimisation.spec import DataParallel, LocalSgd
+from exporter.optimisation.spec import DataParallel, Federated, LocalSgd
 from tests.exporter.optimisation.problems import network, problem
 
 
@@ -94,6 +94,8 @@ def training() -> dict[str, Any]:
         "period 5": trained(LocalSgd(period=5)),
         "diloco": trained(LocalSgd(period=5, outer_rate=0.7, outer_momentum=0.9)),
         "seldom": trained(LocalSgd(period=1000)),
+        "federated": trained(Federated(period=5)),
+        "federated by class": trained(Federated(period=5, shards="by_class")),
         "until a figure": trained(DataParallel(), epochs=40, stop_at=0.5),
         "until a figure, apart": trained(LocalSgd(period=5), epochs=40, stop_at=0.5),
         "data_parallel in two goes": continued(DataParallel()),

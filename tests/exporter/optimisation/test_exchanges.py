@@ -60,7 +60,9 @@ def test_gradients_and_weights_of_two_processes_equal_those_of_one(two: Ranks, n
             assert torch.allclose(found["state"][key], entry, rtol=0, atol=1e-5), key
 
 
-@pytest.mark.parametrize("name", ["with dropout", "data_parallel", "period 1", "period 5", "diloco", "seldom"])
+@pytest.mark.parametrize(
+    "name", ["with dropout", "data_parallel", "period 1", "period 5", "diloco", "seldom", "federated"]
+)
 def test_all_workers_end_with_the_same_network(two: Ranks, name: str) -> None:
     first, second = (rank[name] for rank in two)
     for key, entry in first["state"].items():
@@ -92,7 +94,7 @@ def test_workers_draw_dropout_apart(two: Ranks) -> None:
     assert not torch.equal(plain["gradients"], dropped["gradients"])
 
 
-@pytest.mark.parametrize("name", ["period 1", "period 5", "diloco", "seldom"])
+@pytest.mark.parametrize("name", ["period 1", "period 5", "diloco", "seldom", "federated", "federated by class"])
 def test_workers_that_meet_now_and_then_learn(two: Ranks, name: str) -> None:
     module = network()
     before = accuracy(module)
