@@ -97,6 +97,7 @@ def _parser() -> Parser:
     seven.add_argument("--preset", default="balanced", metavar="P", help="[balanced]")
     seven.add_argument("--engines", default="local,torchrun,ray", metavar="E,E", help="[%(default)s]")
     seven.add_argument("--workers", type=int, default=2, metavar="N", help="beside one [2]")
+    seven.add_argument("--seeds", type=int, default=1, metavar="K", help="simulate the recipe with so many [1]")
     seven.add_argument("--rounds", type=int, default=3, metavar="R", help="medians are given [3]")
     return parser
 
@@ -200,14 +201,17 @@ def _checkouts(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _training(arguments: argparse.Namespace, folder: Path) -> None:
-    if arguments.workers < 2 or arguments.rounds < 1:
-        raise PeerError(f"--workers is {arguments.workers} and --rounds {arguments.rounds}; expected at least 2 and 1")
+    for flag, given, least in (("workers", arguments.workers, 2), ("rounds", arguments.rounds, 1),
+                               ("seeds", arguments.seeds, 1)):  # fmt: skip
+        if given < least:
+            raise PeerError(f"--{flag} is {given}; expected at least {least}")
     plan = training.Plan(
         recipe=arguments.recipe,
         preset=arguments.preset,
         engines=[word for word in arguments.engines.split(",") if word],
         workers=arguments.workers,
         rounds=arguments.rounds,
+        seeds=arguments.seeds,
         arguments=shlex.split(arguments.tutti),
         folder=folder,
         tell=_tell,

@@ -170,7 +170,7 @@ def training_text(result: TrainingBench) -> str:
         )
     lines += [
         "",
-        "Simulated from these trainings' processor seconds (list scheduling):",
+        f"Simulated from these trainings' processor seconds by list scheduling, seeds: {result.seeds}.",
         "",
         "| workers | recipe's order s | longest first s | bound s | speed-up, longest first |",
         "| --- | --- | --- | --- | --- |",

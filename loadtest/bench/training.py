@@ -66,6 +66,8 @@ class TrainingBench(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     rounds: int
     tasks: int
+    seeds: int
+    """How many times the tasks are taken for the schedules."""
     speedups: tuple[Speedup, ...]
     schedules: tuple[Schedule, ...]
     """Of the tasks' processor seconds, medians of the runs with one worker."""
@@ -80,6 +82,8 @@ class Plan:
     engines: Sequence[str]
     workers: int
     rounds: int
+    seeds: int
+    """The schedules are of the recipe with so many seeds."""
     arguments: Sequence[str]
     """More for `tutti export`."""
     folder: Path
@@ -105,8 +109,9 @@ def measure(plan: Plan) -> TrainingBench:
         workers=plan.workers,
         rounds=plan.rounds,
         tasks=len(seconds),
+        seeds=plan.seeds,
         speedups=tuple(_speedup(engine, runs[engine, 1], runs[engine, plan.workers]) for engine in plan.engines),
-        schedules=tuple(schedule(seconds, workers) for workers in SIMULATED),
+        schedules=tuple(schedule(seconds * plan.seeds, workers) for workers in SIMULATED),
     )
 
 

@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # its list
 from exporter.optimisation.run import EpochDone
 from exporter.optimisation.spec import Dataflow, ParameterServer
 from exporter.threads import one_thread
+from exporter.training.asynchronous.crew import run_with_ray
 from exporter.training.engines.engine import Given, Result, Task
 from exporter.training.engines.gang import attempt_together
 from exporter.training.engines.worker import Failure, Seldom, attempt, guarded
@@ -49,7 +49,6 @@ def trained(task: Task, given: Given, teller: Any, seen: str) -> Found:
 
 
 def _by_actors(task: Task, given: Given, observe: Callable[[EpochDone], None]) -> Result | Failure:
-    run_with_ray = import_module("exporter.training.asynchronous.crew").run_with_ray
     return guarded(task, lambda: tuple(run_with_ray(job, given.dataset, given.split, observe) for job in task.jobs))
 
 

@@ -36,7 +36,7 @@ def test_longest_first_is_within_a_third_of_the_bound_and_the_bound_is_below_eve
 
 
 def plan(folder: Path, engines: tuple[str, ...] = ("local", "ray")) -> training.Plan:
-    return training.Plan("digits", "fast", engines, 2, 3, (), folder, lambda line: None)
+    return training.Plan("digits", "fast", engines, 2, 3, 2, (), folder, lambda line: None)
 
 
 def test_ratios_are_of_rounds_and_schedules_of_processor_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_ratios_are_of_rounds_and_schedules_of_processor_time(tmp_path: Path, mo
     found = training.measure(plan(tmp_path))
     ratios = [(one.engine, one.ratio, one.processor_s) for one in found.speedups]
     assert ratios == [("local", 2.0, 8.0), ("ray", 2.0, 8.0)]
-    assert [each.longest_first_s for each in found.schedules[:3]] == [8.0, 6.0, 6.0]
+    assert [each.longest_first_s for each in found.schedules[:3]] == [16.0, 8.0, 6.0]
     assert "| local | 12.0 | 6.00 | 2.00 (2.00 to 2.00) | 8.00 |" in training_text(found)
 
 
