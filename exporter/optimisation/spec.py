@@ -184,6 +184,11 @@ class Dataflow(_Asynchronous, frozen=True, kw_only=True, tag="dataflow"):
     queue_batches: Count = 16
     """Batches that are made and not yet taken; producers wait beyond."""
 
+    @property
+    def gang(self) -> int:
+        """Trainers and producers."""
+        return self.workers + self.producers
+
 
 Mode = Parallel | DataParallel | LocalSgd | Federated | ParameterServer | Dataflow
 Device = Literal["cpu", "cuda", "mps", "xla"]

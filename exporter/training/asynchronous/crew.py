@@ -9,7 +9,9 @@ from typing import Any, Self
 from uuid import uuid4
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from exporter.data.dataset import Dataset
 from exporter.data.splits import Split
@@ -25,6 +27,8 @@ from exporter.training.jobs import Job, Made, run_job
 
 _POLL_S = 0.25
 """Between two looks at progress; deaths and results are heard of at once."""
+_PLACE_S = 120.0
+"""What a training waits for room that others have."""
 
 
 def run_with_ray(job: Job, dataset: Dataset, split: Split, observe: Observe) -> Made:
@@ -40,7 +44,7 @@ def run_with_ray(job: Job, dataset: Dataset, split: Split, observe: Observe) -> 
 
     if not isinstance(job.technique, Asynchronous):
         raise ExportError(f"training.mode {job.technique.mode!r} needs no actors, expected an asynchronous one; a bug")
-    with Crew(job.technique) as crew:
+    with Crew(job.technique, gpus=int(job.device == "cuda")) as crew:
         made: Made = crew.result(work, observe)
     return made
 
@@ -48,10 +52,12 @@ def run_with_ray(job: Job, dataset: Dataset, split: Split, observe: Observe) -> 
 class Crew:
     """All actors of one training. They are started on entering and ended on leaving, whatever happened."""
 
-    def __init__(self, technique: Asynchronous, folder: Path | None = None) -> None:
+    def __init__(self, technique: Asynchronous, folder: Path | None = None, gpus: int = 0) -> None:
         """`folder`: where servers keep their weights, seen by every machine of the cluster; None: one of this machine's
-        own, which is removed."""
-        self._technique = technique
+        own, which is removed. `gpus` of each worker or trainer."""
+        self._technique, self._gpus = technique, gpus
+        self._group: Any = None
+        self._cpus = 1.0
         self._given = folder
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._name = f"tutti-{uuid4()}"
@@ -129,10 +135,35 @@ class Crew:
             self.table = ray.remote(LeaseTable).options(**shared).remote(technique.stall_s)
         if flow is None or technique.workers > 1:
             self.servers = self._started_servers(folder, most)
-        each = ray.remote(num_cpus=_cpus(most), max_restarts=0)(WorkerActor)
+        self._reserve(most)
         given = (self.table, self.servers, folder)
-        self.workers = [each.remote(technique, rank, *given) for rank in range(technique.workers)]
-        self.producers = [each.remote(technique, rank, *given) for rank in range(flow.producers if flow else 0)]
+        self.workers = [
+            self._actor(rank, self._gpus).remote(technique, rank, *given) for rank in range(technique.workers)
+        ]
+        self.producers = [
+            self._actor(technique.workers + rank, 0).remote(technique, rank, *given)
+            for rank in range(flow.producers if flow else 0)
+        ]
+
+    def _reserve(self, most: int) -> None:
+        """Room for all or for none: of two trainings that each have half of their actors neither would end."""
+        self._cpus = _cpus(most)
+        bundles = [
+            {"CPU": self._cpus, **({"GPU": 1} if self._gpus and place < self._technique.workers else {})}
+            for place in range(most)
+        ]
+        self._group = placement_group(bundles, strategy="PACK")
+        try:
+            ray.get(self._group.ready(), timeout=_PLACE_S)
+        except GetTimeoutError as error:
+            raise ExportError(
+                f"the Ray cluster has no room for {most} workers of a training within {_PLACE_S:.0f} s, expected "
+                f"{self._cpus:g} processors{' and a GPU' if self._gpus else ''} for each: fewer workers"
+            ) from error
+
+    def _actor(self, place: int, gpus: int) -> Any:
+        within = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=place)
+        return ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_restarts=0, scheduling_strategy=within)(WorkerActor)
 
     def _started_servers(self, folder: Path, workers: int) -> list[Any]:
         """Ready: what is asked of them is answered at once."""
@@ -150,12 +181,18 @@ class Crew:
         for actor in actors:
             ray.kill(actor)
         self.workers, self.producers, self.servers, self.table = [], [], [], None
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary = None
 
 
 def _cpus(workers: int) -> float:
-    """Of each worker: one, or its part of what the cluster has; fewer processors make workers slow, not impossible."""
+    """Of each worker: one, or its part of what the cluster has; fewer processors make workers slow, not impossible.
+
+    One part is left: whoever waits for the training here may have it.
+    """
     there = float(ray.cluster_resources().get("CPU", 1.0))
-    return min(1.0, int(1000 * there / workers) / 1000)
+    return min(1.0, int(1000 * there / (workers + 1)) / 1000)

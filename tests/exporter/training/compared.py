@@ -22,11 +22,10 @@ from exporter.training.jobs import run_job
 from tests.exporter.optimisation.compared import Setting, Timed
 
 TECHNIQUES: dict[str, Asynchronous] = {
-    "parameter_server, 1 worker": ParameterServer(workers=1),
     "parameter_server, 2 workers": ParameterServer(),
-    "parameter_server, 2 workers, 2 servers": ParameterServer(servers=2),
     "dataflow, 1 producer, 1 trainer": Dataflow(),
     "dataflow, 1 producer, 2 trainers": Dataflow(workers=2),
+    "parameter_server, 2 workers, 2 servers": ParameterServer(servers=2),
 }
 
 

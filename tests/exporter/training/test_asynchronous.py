@@ -96,7 +96,7 @@ def disturbed(crew: Crew, disturb: Any) -> tuple[nn.Module, list[EpochDone]]:
 
 
 def test_a_killed_worker_costs_nothing_and_a_killed_server_goes_on_from_its_last_file() -> None:
-    with Crew(ParameterServer(servers=2, keep_every=3)) as crew:
+    with Crew(ParameterServer(servers=2, keep_every=3, stall_s=60)) as crew:
         processes = [pid(actor) for actor in (*crew.workers, *crew.servers)]
 
         def kill() -> None:
