@@ -89,7 +89,11 @@ class TrainerExchange(ParameterServerExchange):
 
     def _got(self, epoch: int, *, last: bool) -> tuple[Leased, Batch] | None:
         taken = self._queue.get(self._network, self.name, epoch, last=last)
-        return None if taken is None else (taken[0], _tensors(taken[1], self._device))
+        if taken is None:
+            return None
+        self.exchanged.bytes += sum(array.nbytes for array in taken[1])
+        self.exchanged.synchronisations += 1
+        return taken[0], _tensors(taken[1], self._device)
 
 
 def _arrays(batch: Batch) -> Arrays:

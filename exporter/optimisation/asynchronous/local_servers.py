@@ -12,6 +12,8 @@ from exporter.optimisation.asynchronous.server import Keeping, ParameterServer, 
 class LocalServers:
     """Called one after another."""
 
+    elsewhere = False
+
     def __init__(self, count: int, folder: Path, keeping: Keeping, started: Started) -> None:
         self.count = count
         self._folder, self._keeping, self._started = folder, keeping, started

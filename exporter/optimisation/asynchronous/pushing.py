@@ -25,6 +25,8 @@ class Servers(Protocol):
     """All servers of weights, by place."""
 
     count: int
+    elsewhere: bool
+    """What is sent to them leaves this process."""
 
     def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The method of each server with its arguments, at the same time where they are elsewhere.
@@ -126,8 +128,7 @@ class ParameterServerExchange(Exchange):
         answers: list[tuple[Pushed, Any, int, int]] = self._servers.each("push", arguments)
         self._layout.put([weights for _, weights, _, _ in answers])
         self._base = [version for _, _, version, _ in answers]
-        self.exchanged.synchronisations += 1
-        self.exchanged.bytes += 2 * sum(weights.nbytes for _, weights, _, _ in answers)
+        self._count(2 * sum(weights.nbytes for _, weights, _, _ in answers))
         self._taken = all(found.verdict != "stale" for found, *_ in answers)
         self.refused += not self._taken
         if self._taken:
@@ -151,5 +152,9 @@ class ParameterServerExchange(Exchange):
         answers = self._servers.each("pull", [(self._network,)] * self._servers.count)
         self._layout.put([weights for weights, _ in answers])
         self._base = [version for _, version in answers]
-        self.exchanged.bytes += sum(weights.nbytes for weights, _ in answers)
-        self.exchanged.synchronisations += 1
+        self._count(sum(weights.nbytes for weights, _ in answers))
+
+    def _count(self, size: int) -> None:
+        if self._servers.elsewhere:
+            self.exchanged.bytes += size
+            self.exchanged.synchronisations += 1

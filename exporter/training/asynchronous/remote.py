@@ -63,6 +63,8 @@ class RemoteTable:
 class RemoteServers:
     """Servers of weights that are actors; one that is silent for `stall_s` is killed and goes on from its last file."""
 
+    elsewhere = True
+
     def __init__(self, actors: Sequence[Any], stall_s: float) -> None:
         self.count = len(actors)
         self._actors, self._stall_s = list(actors), stall_s

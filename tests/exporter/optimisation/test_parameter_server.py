@@ -143,7 +143,7 @@ def test_workers_do_every_batch_once_and_end_with_the_same_network(tmp_path: Pat
         assert len(server.applied()[0]) == STEPS
         assert server.figures().taken == STEPS
         assert max(server.figures().staleness) <= 3
-    assert sum(exchange.exchanged.synchronisations for exchange in exchanges) >= STEPS
+    assert all(exchange.exchanged.bytes == 0 for exchange in exchanges), "nothing leaves this process"
     for module in modules[1:]:
         for (name, entry), other in zip(modules[0].state_dict().items(), module.state_dict().values(), strict=True):
             assert torch.equal(entry, other), name
