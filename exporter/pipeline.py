@@ -220,10 +220,14 @@ def _trained_by(
     ordered = {name: finals[name] for name in recipe.voters}
     families = {name: spec.family for name, spec in recipe.detectors.items()}
     detectors = DetectorPanel.of(families, {name: finals[name] for name in families}, recipe.ood_alpha)
+    beginnings = beginnings_of(results, recipe.split.folds)
+    trainings = len(made.records.trainings)
+    for beginning in beginnings:
+        report("; ".join(beginning.sentences()), trainings, trainings)
     trained = Trained(
         dataset, cleaning, parts, results, ordered, detectors, decisions, made.records,
         bases={name: finals[name] for name, spec in recipe.members.items() if not spec.publish and name in finals},
-        mixtures=tuple(mixtures), beginnings=beginnings_of(results, recipe.split.folds),
+        mixtures=tuple(mixtures), beginnings=beginnings,
     )  # fmt: skip
     return trained, made.reused
 
