@@ -12,6 +12,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from exporter.errors import ExportError
+from exporter.optimisation.spec import Dataflow, ParameterServer
 from exporter.training.cluster.remote import RankActor, Teller, mark, trained
 from exporter.training.engines.deaths import Deaths
 from exporter.training.engines.engine import Began, Done, Epoch, Event, Failed, Given, Outcome, Result, Task
@@ -71,7 +72,7 @@ class Trainings:
         """Until nothing waits and nothing runs."""
         try:
             while self._queue or self._gangs:
-                while (task := self._queue.take(self._free)) is not None:
+                while (task := self._next()) is not None:
                     self._gangs.append(self._together(task) if self._is_gang(task) else self._alone(task))
                 calls = [call for gang in self._gangs for call in gang.calls]
                 ready, _ = ray.wait(calls, num_returns=1, timeout=_LOOK_S)
@@ -84,9 +85,15 @@ class Trainings:
                 gang.end()
             (self._given.work / self._seen).unlink(missing_ok=True)
 
-    @property
-    def _free(self) -> int:
-        return self._workers - sum(gang.task.ranks for gang in self._gangs)
+    def _next(self) -> Task | None:
+        """One whose own actors train it has the cluster to itself: how many there are is its technique's matter."""
+        if any(_by_actors(gang.task) for gang in self._gangs):
+            return None
+        task = self._queue.take(self._workers - sum(gang.task.ranks for gang in self._gangs))
+        if task is not None and _by_actors(task) and self._gangs:
+            self._queue.put_back(task)
+            return None
+        return task
 
     @staticmethod
     def _is_gang(task: Task) -> bool:
@@ -94,8 +101,7 @@ class Trainings:
 
     def _alone(self, task: Task) -> Gang:
         self._begun.discard(task.digest)
-        # One whose actors do the work needs no processor for itself.
-        each = self._each if task.ranks == 1 else {"num_cpus": 0}
+        each = {"num_cpus": 0} if _by_actors(task) else self._each  # whose actors do the work needs none for itself
         remote = ray.remote(**each, max_retries=0)(trained)
         return Gang(task, [remote.remote(task, self._rows, self._teller, self._seen)])
 
@@ -174,6 +180,10 @@ class Trainings:
                 self._begun.add(digest)
                 self._tell(Began(gang.task, worker))
             self._tell(Epoch(gang.task, worker, done))
+
+
+def _by_actors(task: Task) -> bool:
+    return isinstance(task.technique, ParameterServer | Dataflow)
 
 
 def _died(error: RayError) -> str:

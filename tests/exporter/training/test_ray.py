@@ -17,7 +17,7 @@ import pytest
 from exporter.errors import ExportError
 from exporter.images.families import Pca
 from exporter.members.base import Training
-from exporter.optimisation.spec import DataParallel
+from exporter.optimisation.spec import Dataflow, DataParallel, ParameterServer
 from exporter.recipe.options import Options
 from exporter.recipe.sources import Digits, SplitSpec, clean, split
 from exporter.training.choice import engine_of
@@ -55,6 +55,8 @@ def found(tmp_path_factory: pytest.TempPathFactory, cluster: RayEngine) -> Found
         task("bad", Scripted(does="fail"), where, fold=1),
         task("unlucky", Scripted(does="die once", note=str(folder / "unlucky")), where),
         task("together", Scripted(does="die once", note=str(folder / "together")), where, technique=both),
+        task("served", Scripted(), where, technique=ParameterServer(workers=2)),
+        task("flowing", Scripted(), where, technique=Dataflow(workers=1)),
     ]
     return {outcome.task.label: outcome for outcome in cluster.run(tasks, where, told.append)}, told, folder
 
@@ -62,7 +64,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, cluster: RayEngine) -> Found
 def test_a_worker_that_dies_is_replaced_alone_or_with_its_gang(found: Found) -> None:
     outcomes, told, folder = found
     assert {label for label, outcome in outcomes.items() if isinstance(outcome, Done)} == {
-        "good", "unlucky", "together",
+        "good", "unlucky", "together", "served", "flowing",
     }  # fmt: skip
     assert len((folder / "unlucky").read_text().split()) == 2
     again = {event.task.label for event in told if isinstance(event, Again)}
