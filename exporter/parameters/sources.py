@@ -24,7 +24,8 @@ def found(origin: OfVersion | OfFile, repository: Path) -> Start:
         version = Repository(repository).open(origin.ensemble, number or 0)
         return of_version(version, origin.member)
     except RepositoryError as error:
-        raise ParametersError(f"init_from {_named(origin)}: {error} (in the repository {repository})") from error
+        where = "" if str(repository) in str(error) else f" (in the repository {repository})"
+        raise ParametersError(f"init_from {_named(origin)}: {error}{where}") from error
 
 
 def of_version(version: Version, member: str) -> Start:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from exporter.errors import ExportError
-from exporter.training.engines.environment import ONE_THREAD, loopback
+from exporter.training.engines.environment import OF_WORKERS, loopback
 
 STORE_BYTES = 200_000_000
 """Of the object store of a cluster begun here; what is more is spilled to the disk. 64 MB of /dev/shm are enough."""
@@ -35,7 +35,7 @@ _ALONE = {
 @contextmanager
 def connected(folder: Path, cpus: int, address: str | None) -> Iterator[int]:
     """How many processors there are. Raises ExportError where no cluster is reached or begun."""
-    os.environ.update({**_QUIET, **ONE_THREAD})
+    os.environ.update({**_QUIET, **OF_WORKERS})
     if address is None:
         os.environ.update({**_ALONE, **loopback(), "RAY_AUTH_TOKEN": secrets.token_hex(32)})
         for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH"):

@@ -6,8 +6,14 @@ import os
 import sys
 from dataclasses import dataclass
 
-# Read by the BLAS and OpenMP libraries when they load, so workers must be born with them.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Read by libraries when they load, so workers must be born with them: one thread of BLAS and OpenMP each, and errors
+# alone of torch: its DistributedDataParallel warns of every network that uses all of its parameters.
+OF_WORKERS = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+}
 
 
 def loopback() -> dict[str, str]:

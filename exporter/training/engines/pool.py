@@ -13,7 +13,7 @@ from pathlib import Path
 from exporter.training.engines import pool_worker
 from exporter.training.engines.deaths import how_ended
 from exporter.training.engines.engine import Task
-from exporter.training.engines.environment import ONE_THREAD, loopback
+from exporter.training.engines.environment import OF_WORKERS, loopback
 from exporter.training.engines.pool_worker import Message, Part
 
 _END_S = 5.0
@@ -104,7 +104,7 @@ class Pool:
         taken = {worker.number for worker in self._workers}
         number = next(number for number in range(1, len(taken) + 2) if number not in taken)
         process = self._spawn.Process(target=pool_worker.main, args=(its, self._context), daemon=True)
-        with _environment({**ONE_THREAD, **loopback()}):
+        with _environment({**OF_WORKERS, **loopback()}):
             process.start()
         its.close()
         worker = Worker(number, process, ours)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from exporter.errors import ExportError
 from exporter.training.engines.engine import MOST_DEATHS, Failed, Given, Outcome, Task, Tell
-from exporter.training.engines.environment import ONE_THREAD, loopback
+from exporter.training.engines.environment import OF_WORKERS, loopback
 from exporter.training.engines.follower import Follower
 from exporter.training.engines.run_folder import ALIVE, RunFolder
 
@@ -87,7 +87,7 @@ def _launched(folder: Path, ranks: int) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "log").open("wb") as log:
         agent = subprocess.Popen(  # noqa: S603
             words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            env={**os.environ, **ONE_THREAD, **loopback()},
+            env={**os.environ, **OF_WORKERS, **loopback()},
         )  # fmt: skip
     try:
         yield agent

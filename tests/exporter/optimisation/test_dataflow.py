@@ -131,12 +131,24 @@ def test_several_trainers_go_together_and_one_that_dies_costs_nothing(tmp_path: 
     assert accuracy(flow.trainers[0]) > accuracy(network()) + 0.2
 
 
-def test_a_queue_holds_no_more_than_it_may_however_slow_its_trainers(tmp_path: Path) -> None:
+def test_a_queue_holds_no_more_than_it_may_with_producers_ten_times_as_fast_as_the_trainer(tmp_path: Path) -> None:
+    made, trained = 0.002, 0.02
+
     def slow(loss: Tensor, _: int) -> Tensor:
-        time.sleep(0.01)
+        time.sleep(trained)
         return loss
 
-    fullness = flowing(Dataflow(producers=2, queue_batches=3), tmp_path, spoil=slow).queue.fullness()
+    def paced(exchange: Exchange, found: Problem) -> Problem:
+        plain = found.prepare
+
+        def prepare(index: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+            time.sleep(made if isinstance(exchange, ProducerExchange) else 0.0)
+            return plain(index, generator)
+
+        return replace(found, prepare=prepare)
+
+    technique = Dataflow(producers=1, queue_batches=3)
+    fullness = flowing(technique, tmp_path, spoil=slow, dies=paced).queue.fullness()
     assert fullness.batches == 3
     largest = sum(sorted(SIZES)[-3:]) * (16 * 4 + 8)
     assert 0 < fullness.bytes <= largest
