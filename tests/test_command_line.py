@@ -121,9 +121,9 @@ def test_a_reader_that_left_gets_no_traceback(words: list[str]) -> None:
 
 def test_a_command_that_is_interrupted_while_it_loads_says_only_that() -> None:
     code = """
-import importlib, os, signal, tutti
+import importlib, signal, tutti
 def slow(name):
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
     raise ImportError("initialization failed")
 importlib.import_module = slow
 raise SystemExit(tutti.main(["inspect", "a.onnx"]))

@@ -168,9 +168,9 @@ def test_the_report_is_a_table_a_picture_and_json(run: Run) -> None:
 
 
 def test_pictures_diversity_and_pareto_list_are_in_the_report(run: Run) -> None:
-    pictures = {"leaderboard.png", "diversity.png", "pareto.png", "reliability.png", "confusion.png"}
+    pictures = {"leaderboard.png", "diversity.png", "pareto.png", "reliability.png", "confusion.png", "training.png"}
     assert {path.name for path in run.report.iterdir()} == pictures | {
-        "leaderboard.txt", "leaderboard.json", "ledger.npz",
+        "leaderboard.txt", "leaderboard.json", "ledger.npz", "training.csv",
     }  # fmt: skip
     board = json.loads((run.report / "leaderboard.json").read_bytes())
     assert {each["member"] for each in board["diversity"]["contributions"]} == {"pca", "trees", "retrieval"}

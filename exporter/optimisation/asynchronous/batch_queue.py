@@ -50,7 +50,8 @@ class BatchQueue(LeaseTable):
                 leases.give(batch, producer, None)  # it waits for others here, and they may take their time
             while len(queue) >= self._most and leases.holder(batch) == producer and network not in self.closed:
                 self.changed.wait()
-            if leases.done(batch) or leases.holder(batch) not in (None, producer) or network in self.closed:
+            unwanted = leases.done(batch) or leases.holder(batch) not in (None, producer) or network in self.closed
+            if unwanted or len(queue) >= self._most:  # full: its producer is gone, and another makes it again
                 self._fullness.dropped += 1
                 return False
             leases.give(batch, QUEUED, None)

@@ -154,6 +154,25 @@ def test_a_queue_holds_no_more_than_it_may_with_producers_ten_times_as_fast_as_t
     assert 0 < fullness.bytes <= largest
 
 
+def test_a_producer_that_dies_while_it_waits_puts_nothing_into_a_full_queue() -> None:
+    queue = BatchQueue(stall_s=60.0, most=1)
+    queue.open(0, 0, 2)
+    arrays = (np.zeros(3, dtype=np.float32),)
+    for producer in ("first", "second"):
+        assert queue.take(0, producer, 0, last=True) is not None
+    assert queue.put(0, "first", (0, 0), arrays)
+    let_in: list[bool] = []
+    waiting = threading.Thread(target=lambda: let_in.append(queue.put(0, "second", (0, 1), arrays)))
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    queue.release("second")
+    waiting.join(10)
+    assert let_in == [False]
+    assert queue.fullness().batches == 1
+    assert queue.take(0, "first", 0, last=True) == (0, 1), "another makes it again"
+
+
 def test_a_batch_that_two_producers_made_is_trained_on_once() -> None:
     queue = BatchQueue(stall_s=0.0, most=5)
     queue.open(0, 0, 1)

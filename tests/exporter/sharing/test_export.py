@@ -104,8 +104,8 @@ def test_a_server_answers_with_each_head_and_tells_strange_images(exported: Expo
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("members.trunk-1={family='pca'}", "members and detectors have 'trunk-1' more than once"),
-        ("detectors.pca={family='kmeans'}", "members and detectors have 'pca' more than once"),
+        ("members.trunk-1={family='pca'}", "members, aggregates and detectors have 'trunk-1' more than once"),
+        ("detectors.pca={family='kmeans'}", "members, aggregates and detectors have 'pca' more than once"),
         ("detectors.noise={family='cnn'}", "detectors.noise.family is 'cnn', expected one of autoencoder, isolation_f"),
         ("detectors.clusters.clusters=0", "detectors.clusters.clusters: expected a whole number of at least 1"),
         ("members.trunk.members=1", "members.trunk.members: expected a whole number from 2 to 32"),
