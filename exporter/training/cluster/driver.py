@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -36,6 +37,9 @@ def main(connection: Connection, folder: Path, workers: int, cpus: int, address:
             _serve(connection, own.workers, there)
     except ExportError as error:
         connection.send(Refused(str(error)))
+    finally:
+        if (parent := parent_process()) is not None and not parent.is_alive():
+            shutil.rmtree(folder, ignore_errors=True)  # the rows are in it, and nobody else is left to remove them
 
 
 def _serve(connection: Connection, workers: int, cpus: int) -> None:

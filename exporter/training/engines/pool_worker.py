@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import select
+import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,7 +52,9 @@ def main(connection: Connection, context: Path) -> None:
     """Take parts and answer each with a report, with epochs in between."""
     # Ctrl-C reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, name="parent-watch", daemon=True).start()
+    # By way of Python's own end: libraries that are cut off leave semaphores, of which a line on stderr tells.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    threading.Thread(target=_leave_with_parent, args=(context.parent,), name="parent-watch", daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
@@ -86,9 +90,10 @@ def _sender(connection: Connection) -> Seldom:
     return Seldom(send)
 
 
-def _leave_with_parent() -> None:
-    """End this process when its parent is gone, however that died: no orphan trains on."""
+def _leave_with_parent(folder: Path) -> None:
+    """End this process when its parent is gone, however that died: no orphan trains on, no rows stay in `folder`."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)

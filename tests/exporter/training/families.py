@@ -58,7 +58,7 @@ class Scripted(Family, frozen=True, kw_only=True, tag="scripted-for-tests"):
             raise LookupError("no such thing\nand more")
         if self.does == "run out of memory":
             raise MemoryError("what it asked for")
-        if self.does == "die" or (self.does == "die once" and len(self._processes()) == 1):
+        if self.does == "die" or (self.does == "die once" and self._processes()[0] == str(os.getpid())):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.does == "wait":
             time.sleep(600)

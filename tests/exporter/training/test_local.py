@@ -6,6 +6,9 @@ import errno
 import multiprocessing.spawn
 import os
 import pickle
+import re
+import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +24,7 @@ from exporter.training.choice import engine_of
 from exporter.training.engines.engine import Again, Began, Done, Epoch, Event, Failed, Given, Task
 from exporter.training.engines.local import Local
 from tests.exporter.training.families import Scripted, given, task
-from tests.exporter.training.processes import children
+from tests.exporter.training.processes import children, descendants, ended
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -174,3 +177,34 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_starts() -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(ExportError, match=r"--device cuda: torch .* sees no GPU"):
         engine_of(Options(Path("models"), device="cuda"), DataParallel())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_export_that_is_ended_leaves_no_worker_no_rows_and_says_one_line(tmp_path: Path, how: int) -> None:
+    recipe, rows = tmp_path / "ended.toml", tmp_path / "rows"
+    rows.mkdir()
+    long = 'family = "pca"\ntraining = {epochs = 100000}\n'
+    recipe.write_text(
+        'name = "ended"\ntask = "classification"\n[data]\nsource = "digits"\n[split]\nfolds = 0\n'
+        f"[members.first]\n{long}[members.second]\n{long}"
+    )
+    words = [str(recipe), "--workers", "2", "--repository", str(tmp_path / "models"), "--work", str(tmp_path / "work")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tutti", "export", *words], stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(rows)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert any(re.search(r"epoch \d+/100000, loss .*, process \d", line) for line in process.stderr)
+        workers = set(descendants(process.pid))
+        os.kill(process.pid, how)
+        assert process.wait() == (-how if how == signal.SIGKILL else 128 + how)
+        said = [line for line in process.stderr.read().splitlines() if "epoch" not in line]
+    assert len(workers) == 2
+    assert ended(workers, 20)
+    assert not list(rows.glob("tutti-*"))
+    assert not (tmp_path / "models").exists()
+    if how != signal.SIGKILL:
+        assert len(said) == 1
+        assert said[0].startswith("tutti export: ")
